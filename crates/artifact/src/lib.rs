@@ -1,0 +1,1 @@
+//! Spin apps as OCI artifacts: read, verify, unpack and pack them

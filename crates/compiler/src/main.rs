@@ -1,0 +1,2 @@
+//! spinlet-compiler
+fn main() {}

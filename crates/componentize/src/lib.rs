@@ -1,0 +1,1 @@
+//! Turn core modules of the preview 1 era into components

@@ -1,0 +1,1 @@
+//! From an OCI runtime spec to kernel state: cgroups, namespaces, mounts, privileges

@@ -1,0 +1,2 @@
+//! containerd-shim-spin-v2
+fn main() {}

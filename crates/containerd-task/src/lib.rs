@@ -1,0 +1,1 @@
+//! containerd's Task service: life cycle, stdio and events, without any knowledge of wasm

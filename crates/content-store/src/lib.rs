@@ -1,0 +1,1 @@
+//! Read a container's Spin artifact from containerd's content store

@@ -1,0 +1,1 @@
+//! The one wasmtime configuration, the node cache of compiled code, and limits

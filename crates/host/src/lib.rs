@@ -1,0 +1,1 @@
+//! What a guest may import, and the per-instance state behind it

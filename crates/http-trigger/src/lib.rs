@@ -1,0 +1,1 @@
+//! Serve a Spin app over HTTP

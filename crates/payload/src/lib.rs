@@ -1,0 +1,1 @@
+//! Programs carried at the end of another program's file

@@ -1,0 +1,1 @@
+//! Pull and push Spin artifacts from and to OCI registries

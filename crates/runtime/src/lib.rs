@@ -1,0 +1,1 @@
+//! The runtime process: assemble an app, start, serve, drain, exit

@@ -1,0 +1,2 @@
+//! spinlet-runtime
+fn main() {}

@@ -1,0 +1,2 @@
+//! spinlet
+fn main() {}

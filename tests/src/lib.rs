@@ -1,1 +1,15 @@
-//! Support for tests that start real processes.
+//! Support for tests that start real processes: containerd, registries, the
+//! shim and the command line.
+//!
+//! Everything a test starts lives in a folder of its own and is gone at the end,
+//! also when the test fails. What is missing on the machine fails a test with
+//! the command that installs it; nothing is skipped.
+
+pub mod artifact;
+pub mod containerd;
+pub mod http;
+pub mod leak_check;
+pub mod process;
+pub mod registry;
+pub mod spinlet;
+pub mod workspace;

@@ -1,2 +1,109 @@
-//! containerd-shim-spin-v2
-fn main() {}
+//! The containerd shim for Spin applications, runtime type `io.containerd.spin.v2`.
+//!
+//! containerd runs this program to start, describe and clean up after a shim;
+//! `start` runs it once more as the daemon that serves one pod. It contains no
+//! wasm engine: each Spin container is a runtime process of its own.
+
+mod compilers;
+mod container_process;
+mod conversation;
+mod features;
+mod metrics;
+mod phases;
+mod reclaim;
+mod settings;
+mod spin_container;
+mod workload;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use anyhow::Context;
+use containerd_task::bootstrap::{self, Flags, Invocation, Surroundings};
+use containerd_task::{Publisher, TaskService};
+use process_setup::{Environment, ExitCode, LogFormat, chain, start_logging};
+
+use phases::Clock;
+use settings::Settings;
+use workload::SpinWorkload;
+
+/// The runtime type under which containerd finds this program.
+const RUNTIME: &str = "io.containerd.spin.v2";
+/// Environment variables that are handed on to the daemon, the runtime and the
+/// compiler start with this.
+const OURS: &str = "SPINLET_";
+
+fn main() -> ExitCode {
+    let clock = Clock::now();
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match run(clock, &arguments) {
+        Ok(()) => ExitCode::Success,
+        Err(error) => {
+            // containerd shows this as the reason.
+            let mut stderr = std::io::stderr().lock();
+            let _ = writeln!(stderr, "{}", chain(error.as_ref()));
+            ExitCode::Failure
+        }
+    }
+}
+
+fn run(clock: Clock, arguments: &[OsString]) -> anyhow::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    match Invocation::parse(arguments)? {
+        Invocation::Info => {
+            answer(&bootstrap::runtime_info(RUNTIME, version, &features::features())?)
+        }
+        Invocation::Version => {
+            answer(format!("containerd-shim-spin-v2 (Spinlet) {version}\n").as_bytes())
+        }
+        Invocation::Start(flags) => start(clock, &flags),
+        Invocation::Delete(flags) => {
+            answer(&bootstrap::delete(&flags, |bundle| reclaim::reclaim(bundle, &flags.id))?)
+        }
+        Invocation::Serve(flags) => serve(&flags),
+    }
+}
+
+/// Writes the answer to containerd, whole, as the last thing.
+fn answer(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).context("cannot write the answer")
+}
+
+fn start(clock: Clock, flags: &Flags) -> anyhow::Result<()> {
+    let environment = Environment::of_process();
+    // What the daemon would stumble over is better said here, where containerd
+    // shows it.
+    Settings::read(&environment)?;
+    let text = |name| environment.text(name).unwrap_or_default().to_owned();
+    let surroundings = Surroundings {
+        ttrpc_address: text("TTRPC_ADDRESS"),
+        grpc_address: text("GRPC_ADDRESS"),
+        daemon_environment: settings::ours().chain([clock.to_variable()]).collect(),
+    };
+    answer(&bootstrap::start(flags, &surroundings)?)
+}
+
+fn serve(flags: &Flags) -> anyhow::Result<()> {
+    let environment = Environment::of_process();
+    let settings = Settings::read(&environment)?;
+    let listener = bootstrap::become_daemon()?;
+    let filter = if flags.debug { "debug" } else { settings.log_filter.as_str() };
+    start_logging(filter, LogFormat::Text)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let served = runtime.block_on(async {
+        let ttrpc = environment.text("TTRPC_ADDRESS").unwrap_or_default();
+        let publisher = Publisher::new(ttrpc, &flags.namespace);
+        let workload = SpinWorkload::new(settings, flags, Clock::from_variable(&environment))?;
+        let service = TaskService::new(&flags.namespace, workload, publisher);
+        let socket = bootstrap::socket_path(&flags.socket);
+        containerd_task::serve(listener, socket, service).await.map_err(anyhow::Error::from)
+    });
+    if let Err(error) = &served {
+        tracing::error!("{}", chain(error.as_ref()));
+    }
+    served
+}

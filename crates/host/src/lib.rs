@@ -1,1 +1,37 @@
-//! What a guest may import, and the per-instance state behind it
+//! What a guest may import, and the state behind each instance.
+//!
+//! - [`AppHost`]: what all components of an app share; made once, checks
+//!   everything that can be checked before anything runs.
+//! - [`ComponentContext`]: one component; makes a [`wasmtime::Store`] per instance.
+//! - [`InstanceState`]: the data of that store.
+//! - [`Linking`]: the capabilities, each in a module of its own, and how a
+//!   component's imports are served by them. A further one is one
+//!   [`Linking::add`] away.
+
+pub mod address;
+mod chaining;
+mod error;
+mod guest_files;
+mod linking;
+mod log_limit;
+pub mod outbound_hosts;
+mod outbound_http;
+mod output;
+pub mod spin_http;
+mod spin_variables;
+mod state;
+mod variables;
+mod wasi;
+mod wasi_config;
+
+pub use chaining::{ChainTarget, ChainedHandler, ChainedResponse, LONGEST_CHAIN};
+pub use error::HostError;
+pub use guest_files::{GuestFiles, GuestFilesError};
+pub use linking::{Capability, LinkError, Linking, is_platform_interface};
+pub use log_limit::LogLimit;
+pub use outbound_http::HttpClientError;
+pub use output::{LONGEST_LINE, Output, PATIENCE, QUEUE};
+pub use state::{
+    AppHost, ComponentContext, HostSettings, InstanceState, MAX_RESOURCES,
+};
+pub use variables::{ComponentVariables, VariableError, Variables};

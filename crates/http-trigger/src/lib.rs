@@ -1,1 +1,40 @@
-//! Serve a Spin app over HTTP
+//! Serves a Spin app over HTTP: routing, calling guests, draining.
+//!
+//! In order, each step complete before the next:
+//!
+//! 1. [`HttpApp::required_components`] says which components are needed.
+//! 2. [`HttpApp::new`] checks everything that can be checked.
+//! 3. [`HttpApp::bind`] listens; clients can connect from here on.
+//! 4. [`BoundServer::serve`] answers until [`Shutdown`] says otherwise.
+//!
+//! Guarantees:
+//! - A guest that computes without end slows others down at most by its share:
+//!   it yields every [`engine::TICK`]. Health is answered meanwhile.
+//! - A guest ends when its client goes away, when it takes longer than
+//!   [`HttpSettings::request_timeout`], and when the server ends.
+//! - Bodies are streamed in both directions; a slow reader slows the writer.
+//!   Only `fermyon:spin/inbound-http` has bodies whole, by its nature.
+//! - No error of a client, a guest or `accept` ends the server.
+//!
+//! Differences from Spin, all on the safe side: a request without a usable host
+//! is answered with 400 instead of a closed connection; `spin-*` headers sent by
+//! a client are replaced, not doubled; a guest over its time is answered with
+//! 504, a full server with 503 and `Retry-After`; `CONNECT` with 405.
+
+mod access_log;
+mod app;
+mod body;
+mod error;
+mod guest;
+mod request;
+pub mod routes;
+mod server;
+mod settings;
+mod trigger_config;
+
+pub use access_log::ACCESS_TARGET;
+pub use app::{AppParts, HttpApp, LoadedComponent};
+pub use error::{BindError, StartError};
+pub use guest::HandlerError;
+pub use server::{BoundServer, Ended, Shutdown, ShutdownSignal, shutdown};
+pub use settings::{HttpSettings, InstanceReuse};

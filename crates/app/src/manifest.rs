@@ -1,0 +1,219 @@
+//! `spin.toml`, versions 1 and 2, in one normal form.
+//!
+//! Parsing normalises: version 1 becomes version 2, every trigger gets an id,
+//! components written inside triggers become components of their own,
+//! `allowed_http_hosts` becomes `allowed_outbound_hosts`. Unknown fields are
+//! errors.
+
+mod build;
+mod dependency;
+mod id;
+mod lock;
+mod normalize;
+mod v1;
+mod v2;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+pub use dependency::{Dependency, DependencySource};
+
+use crate::{Digest, Problems, Variable};
+
+/// An app as its author wrote it down, in normal form.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Manifest {
+    /// What is known about the app as a whole.
+    pub application: Application,
+    /// Application variables by name.
+    pub variables: BTreeMap<String, Variable>,
+    /// What starts the components, by type, in the order of the file.
+    pub triggers: Vec<Trigger>,
+    /// Components by id.
+    pub components: BTreeMap<String, Component>,
+}
+
+/// What is known about an app as a whole.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Application {
+    /// Its name.
+    pub name: String,
+    /// Its version; empty when it has none.
+    pub version: String,
+    /// One line about it; empty when there is none.
+    pub description: String,
+    /// Who wrote it.
+    pub authors: Vec<String>,
+    /// Application-level settings by trigger type.
+    pub trigger_settings: BTreeMap<String, Map<String, Value>>,
+}
+
+/// What starts a component.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Trigger {
+    /// Its id, unique in the app.
+    pub id: String,
+    /// Its type, for example `http`.
+    pub trigger_type: String,
+    /// Its table without the id; `component` is a component id.
+    pub config: Map<String, Value>,
+}
+
+/// A component.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Component {
+    /// Its Wasm.
+    pub source: Source,
+    /// One line about it; empty when there is none.
+    pub description: String,
+    /// Its variables: name to template.
+    pub variables: BTreeMap<String, String>,
+    /// The environment of its guest.
+    pub environment: BTreeMap<String, String>,
+    /// Files it may read.
+    pub files: Vec<FileMount>,
+    /// Patterns of files that it may not read after all.
+    pub exclude_files: Vec<String>,
+    /// Hosts it may connect to.
+    pub allowed_outbound_hosts: Vec<String>,
+    /// Key-value stores it may open.
+    pub key_value_stores: Vec<String>,
+    /// SQLite databases it may open.
+    pub sqlite_databases: Vec<String>,
+    /// Models it may use.
+    pub ai_models: Vec<String>,
+    /// How it is built; not used here.
+    pub build: Option<Value>,
+    /// Components that satisfy its imports, by import name.
+    pub dependencies: BTreeMap<String, Dependency>,
+}
+
+/// Where Wasm is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file, relative to the folder of the manifest.
+    Path(String),
+    /// A download.
+    Url {
+        /// From where.
+        url: String,
+        /// What must arrive.
+        digest: Digest,
+    },
+    /// A package.
+    Registry {
+        /// The registry; none means the default one for the package's namespace.
+        registry: Option<String>,
+        /// `namespace:name`.
+        package: String,
+        /// Its exact version, or a requirement for a dependency.
+        version: String,
+    },
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Path(String::new())
+    }
+}
+
+/// Files that a component may read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileMount {
+    /// A path or glob pattern relative to the folder of the manifest; files keep
+    /// their relative paths.
+    Pattern(String),
+    /// A file or folder that appears elsewhere.
+    Placement {
+        /// The file or folder, relative to the folder of the manifest.
+        source: String,
+        /// Where the guest sees it.
+        destination: String,
+    },
+}
+
+/// Why a manifest was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The file is not UTF-8.
+    #[error("the manifest is not UTF-8 text")]
+    Encoding(#[source] std::str::Utf8Error),
+    /// The file is not TOML or has a field that is unknown, missing or of the
+    /// wrong type.
+    #[error("{}{message}", line.map(|line| format!("line {line}: ")).unwrap_or_default())]
+    Syntax {
+        /// The line, counted from 1, if it is known.
+        line: Option<usize>,
+        /// What is wrong.
+        message: String,
+    },
+    /// The version is missing or unknown.
+    #[error(
+        "{found}: `spin_manifest_version` must be the number 2 or, for the old form, the text \"1\""
+    )]
+    Version {
+        /// What was found.
+        found: String,
+    },
+    /// Rules are broken; all of them are listed.
+    #[error("{0}")]
+    Invalid(Problems),
+}
+
+impl Manifest {
+    /// Reads a `spin.toml`.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestError`]; [`ManifestError::Invalid`] names everything that is wrong.
+    pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
+        let text = std::str::from_utf8(text).map_err(ManifestError::Encoding)?;
+        let table: toml::Table = read(text)?;
+        let version = table.get("spin_manifest_version").or_else(|| table.get("spin_version"));
+        let mut problems = Problems::default();
+        let manifest = match version {
+            Some(toml::Value::Integer(2)) => v2::read(text, &mut problems)?,
+            Some(toml::Value::String(version)) if version == "1" => v1::read(text, &mut problems)?,
+            Some(other) => {
+                return Err(ManifestError::Version { found: format!("unknown version {other}") });
+            }
+            None => return Err(ManifestError::Version { found: "no version".to_owned() }),
+        };
+        manifest.check(&mut problems);
+        problems.into_result(manifest).map_err(ManifestError::Invalid)
+    }
+
+    /// The manifest of a bare Wasm file called `name`: one component that answers
+    /// every HTTP request.
+    pub fn single_component(name: &str) -> Self {
+        let id = id::kebab_from(name);
+        let mut config = Map::new();
+        config.insert("route".to_owned(), Value::from("/..."));
+        config.insert("component".to_owned(), Value::from(id.clone()));
+        Self {
+            application: Application { name: name.to_owned(), ..Application::default() },
+            triggers: vec![Trigger {
+                id: format!("{id}-http-trigger"),
+                trigger_type: "http".to_owned(),
+                config,
+            }],
+            components: BTreeMap::from([(id, Component::default())]),
+            ..Self::default()
+        }
+    }
+}
+
+/// Reads TOML, telling the line of a mistake.
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
+    toml::from_str(text).map_err(|error| ManifestError::Syntax {
+        line: error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .map(|before| before.matches('\n').count() + 1),
+        message: error.message().trim().replace('\n', ", "),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! An app with everything its components are made of.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+
+use app::{Digest, LockedApp, RetainError};
+
+use crate::blob::{Blob, BlobError};
+use crate::wasm::{self, NotWasm, WasmKind};
+
+/// An app with everything its components are made of.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// The app.
+    pub app: LockedApp,
+    /// The reference it was read by, for an image.
+    pub reference: Option<String>,
+    /// The digest of the image's manifest, for an image.
+    pub image: Option<Digest>,
+    /// What its components are made of, by component id.
+    pub components: BTreeMap<String, ComponentContent>,
+    /// Archive layers, in which files with [`FileContent::Archived`] are.
+    pub archives: Vec<Blob>,
+}
+
+/// What one component is made of.
+#[derive(Debug, Clone)]
+pub struct ComponentContent {
+    /// Its Wasm; starts like a Wasm binary, not verified further.
+    pub wasm: Blob,
+    /// Whether the Wasm is a core module or a component.
+    pub kind: WasmKind,
+    /// The Wasm of its dependencies, by import name.
+    pub dependencies: BTreeMap<String, Blob>,
+    /// Files it reads below its root.
+    pub files: Vec<FileEntry>,
+    /// Folders of this machine it reads as they are, instead of files.
+    pub mounts: Vec<Mount>,
+}
+
+/// A file that a component reads.
+#[derive(Debug, Clone)]
+pub struct FileEntry {
+    /// Where, relative to the guest's root; normal path components only.
+    pub path: String,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// Its content.
+    pub content: FileContent,
+}
+
+/// Where the content of a file is.
+#[derive(Debug, Clone)]
+pub enum FileContent {
+    /// In a blob of its own.
+    Blob(Blob),
+    /// In one of the archives, found by its digest.
+    Archived,
+}
+
+/// A folder of this machine that a guest may read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The folder.
+    pub host: PathBuf,
+    /// Where the guest sees it; absolute.
+    pub guest: String,
+}
+
+/// A component's Wasm that cannot be handed to the compiler.
+#[derive(Debug, thiserror::Error)]
+pub enum WasmError {
+    /// Its blob is damaged.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// It is not Wasm.
+    #[error("blob {digest} cannot be compiled")]
+    NotWasm {
+        /// Its digest.
+        digest: Digest,
+        /// What is wrong.
+        #[source]
+        source: NotWasm,
+    },
+}
+
+impl Artifact {
+    /// Keeps only the selected components; see [`LockedApp::retain_components`].
+    ///
+    /// # Errors
+    ///
+    /// [`RetainError`]; the artifact is then unchanged.
+    pub fn retain_components(&mut self, selection: &str) -> Result<(), RetainError> {
+        self.app.retain_components(selection)?;
+        let app = &self.app;
+        self.components.retain(|id, _| app.component(id).is_some());
+        Ok(())
+    }
+}
+
+impl ComponentContent {
+    /// The component's Wasm as a file at offset 0, verified, unchangeable, and
+    /// starting like a Wasm binary: fit to be handed to the compiler.
+    ///
+    /// # Errors
+    ///
+    /// [`WasmError`].
+    pub fn open_wasm(&self) -> Result<File, WasmError> {
+        use std::os::unix::fs::FileExt;
+
+        let file = self.wasm.open_verified()?;
+        let digest = self.wasm.digest();
+        let mut prefix = [0; 8];
+        file.read_exact_at(&mut prefix, 0)
+            .map_err(|_| WasmError::NotWasm { digest, source: NotWasm::Unknown })?;
+        wasm::kind(&prefix).map_err(|source| WasmError::NotWasm { digest, source })?;
+        Ok(file)
+    }
+}
+
+impl FileEntry {
+    /// Its size in bytes, known unless it is in an archive.
+    pub fn size(&self) -> Option<u64> {
+        match &self.content {
+            FileContent::Blob(blob) => Some(blob.size()),
+            FileContent::Archived => None,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The command line: written by our own supervisor only.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail, ensure};
+use app::Digest;
+
+const USAGE: &str = "usage: spinlet-compiler --cache FOLDER --digest sha256:HEX [--component NAME] \
+                     [--max-bytes BYTES] < SOURCE";
+
+/// What to compile, and where to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    /// The code cache; absolute.
+    pub(crate) cache: PathBuf,
+    /// Digest that the source must have.
+    pub(crate) digest: Digest,
+    /// Name for messages.
+    pub(crate) component: String,
+    /// How large the cache may grow.
+    pub(crate) max_bytes: u64,
+}
+
+impl Arguments {
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Self> {
+        let (mut cache, mut digest, mut component, mut max_bytes) = (None, None, None, None);
+        let mut arguments = arguments.into_iter();
+        while let Some(option) = arguments.next() {
+            let value =
+                arguments.next().with_context(|| format!("{option:?} lacks a value; {USAGE}"))?;
+            let text = value.to_str().with_context(|| format!("{value:?} is not UTF-8 text"));
+            match option.to_str() {
+                Some("--cache") => cache = Some(PathBuf::from(value)),
+                Some("--digest") => digest = Some(text?.parse::<Digest>()?),
+                Some("--component") => component = Some(text?.to_owned()),
+                Some("--max-bytes") => max_bytes = Some(read_max_bytes(text?)?),
+                _ => bail!("{option:?} is not an option; {USAGE}"),
+            }
+        }
+        let cache = cache.with_context(|| format!("--cache is missing; {USAGE}"))?;
+        ensure!(cache.is_absolute(), "--cache is {cache:?}, expected an absolute path");
+        let digest = digest.with_context(|| format!("--digest is missing; {USAGE}"))?;
+        let component = component.unwrap_or_else(|| digest.to_string());
+        let max_bytes = max_bytes.unwrap_or(engine::DEFAULT_MAX_BYTES);
+        Ok(Self { cache, digest, component, max_bytes })
+    }
+}
+
+fn read_max_bytes(text: &str) -> anyhow::Result<u64> {
+    text.parse().with_context(|| format!("--max-bytes is {text:?}, expected a number of bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Arguments, String> {
+        let arguments = arguments.iter().map(OsString::from);
+        Arguments::parse(arguments).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn options_come_in_any_order_and_have_defaults() {
+        let digest = Digest::of("x");
+        let text = digest.to_string();
+        let expected = Arguments {
+            cache: "/c".into(),
+            digest,
+            component: text.clone(),
+            max_bytes: engine::DEFAULT_MAX_BYTES,
+        };
+        assert_eq!(parse(&["--digest", &text, "--cache", "/c"]), Ok(expected));
+        let given = parse(&[
+            "--cache",
+            "/c",
+            "--max-bytes",
+            "5",
+            "--component",
+            "hello",
+            "--digest",
+            &text,
+        ])
+        .unwrap();
+        assert_eq!((given.component.as_str(), given.max_bytes), ("hello", 5));
+    }
+
+    #[test]
+    fn what_is_missing_or_unreadable_is_named() {
+        let digest = Digest::of("x").to_string();
+        for (arguments, named) in [
+            (&["--cache", "/c"][..], "--digest is missing"),
+            (&["--digest", &digest], "--cache is missing"),
+            (&["--digest", &digest, "--cache", "c"], "expected an absolute path"),
+            (&["--cache", "/c", "--digest", "md5:00"], "is not a digest"),
+            (&["--cache", "/c", "--digest", &digest, "--max-bytes", "4G"], "number of bytes"),
+            (&["--cache"], "lacks a value"),
+            (&["--fast", "1"], "is not an option"),
+        ] {
+            let error = parse(arguments).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

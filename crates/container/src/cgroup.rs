@@ -1,0 +1,583 @@
+//! Control groups, versions 1 and 2 and the hybrid of both.
+//!
+//! A [`Cgroup`] is a name, not a handle: any process that knows the container's
+//! spec can make, read and remove the same one, also after a crash. The device
+//! controller is left alone: no program of an image is ever executed, so nothing
+//! could open a device.
+//!
+//! With the systemd driver (`linux.cgroupsPath` of the form
+//! `slice:prefix:name`) the folder of the scope is made directly where systemd
+//! would make it, below the slice that the kubelet has had systemd make. systemd
+//! is not asked for a scope unit.
+
+mod layout;
+mod oom;
+mod settings;
+mod stats;
+
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use oci_spec::runtime::LinuxResources;
+use rustix::process::{Pid, Signal, kill_process};
+
+use layout::Hierarchies;
+use settings::Setting;
+
+pub use layout::Layout;
+pub use oom::OomWatch;
+pub use stats::{CpuStats, MemoryStats, PidsStats, Stats, Version};
+
+/// What can go wrong with a cgroup.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// `/proc` cannot be read.
+    #[error("cannot find out how control groups are mounted")]
+    Layout(#[source] std::io::Error),
+    /// No hierarchy is mounted.
+    #[error("no control group hierarchy is mounted")]
+    NotMounted,
+    /// `linux.cgroupsPath` is no path below the root.
+    #[error("{0:?} is not a path of a cgroup")]
+    InvalidPath(String),
+    /// The folder cannot be made.
+    #[error("cannot create a cgroup")]
+    Create(#[source] std::io::Error),
+    /// Processes of something else are in it.
+    #[error("the cgroup {} has processes in it already", .0.display())]
+    Populated(PathBuf),
+    /// A limit for a controller that this machine does not have.
+    #[error("cannot set {file}: the {controller} controller is not available")]
+    NoController {
+        /// Name of the controller.
+        controller: String,
+        /// The file that would have been written.
+        file: String,
+    },
+    /// A control file refused a value.
+    #[error("cannot write {value:?} to {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What was written.
+        value: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A control file cannot be opened or read.
+    #[error("cannot read a cgroup")]
+    Read(#[source] std::io::Error),
+    /// The spec asks for what this crate cannot set.
+    #[error("{0} cannot be set for a Spin container")]
+    Unsupported(String),
+    /// Out-of-memory events are not to be had.
+    #[error("cannot watch {} for out-of-memory events", path.display())]
+    Watch {
+        /// The cgroup.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The processes did not stop within the time allowed.
+    #[error("the processes in {} did not freeze", .0.display())]
+    NotFrozen(PathBuf),
+    /// Processes are left although all were killed.
+    #[error("{left} processes are left in {} after all were killed", path.display())]
+    NotKilled {
+        /// The cgroup.
+        path: PathBuf,
+        /// How many.
+        left: usize,
+    },
+    /// The folder cannot be removed.
+    #[error("cannot remove a cgroup")]
+    Remove(#[source] std::io::Error),
+}
+
+/// How long freezing and removing wait for the kernel.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The cgroup of one container: one folder in each hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cgroup {
+    folders: Folders,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Folders {
+    V1(Vec<Folder>),
+    V2(Folder),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Folder {
+    controllers: Vec<String>,
+    mount_point: PathBuf,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Names the cgroup of a container. Nothing is created.
+    ///
+    /// `configured` is `linux.cgroupsPath`; without one it is `/spinlet/<id>`.
+    ///
+    /// # Errors
+    /// [`CgroupError::InvalidPath`] for a path that is none or climbs.
+    pub fn at(layout: &Layout, configured: Option<&Path>, id: &str) -> Result<Self, CgroupError> {
+        let relative = layout::relative_path(configured, id)?;
+        let folder = |hierarchy: &layout::Hierarchy| Folder {
+            controllers: hierarchy.controllers.clone(),
+            path: hierarchy.mount_point.join(&relative),
+            mount_point: hierarchy.mount_point.clone(),
+        };
+        let folders = match &layout.hierarchies {
+            Hierarchies::V1(hierarchies) => Folders::V1(hierarchies.iter().map(folder).collect()),
+            Hierarchies::V2(hierarchy) => Folders::V2(folder(hierarchy)),
+        };
+        Ok(Self { folders })
+    }
+
+    /// Creates the cgroup with these limits. One that exists is used if nothing
+    /// is in it. On failure what was created is removed again.
+    ///
+    /// # Errors
+    /// [`CgroupError::Populated`] when processes are in it; otherwise the first
+    /// folder or limit that could not be made.
+    pub fn create(&self, resources: Option<&LinuxResources>) -> Result<(), CgroupError> {
+        if !self.pids()?.is_empty() {
+            return Err(CgroupError::Populated(self.process_folder().to_owned()));
+        }
+        let made = self.make_folders().and_then(|()| match resources {
+            Some(resources) => self.update(resources),
+            None => Ok(()),
+        });
+        if made.is_err()
+            && let Err(error) = self.remove()
+        {
+            tracing::warn!(%error, "a cgroup that could not be set up is left behind");
+        }
+        made
+    }
+
+    fn make_folders(&self) -> Result<(), CgroupError> {
+        for folder in self.all() {
+            if matches!(self.folders, Folders::V2(_)) {
+                enable_controllers(folder)?;
+            }
+            fs_err::create_dir_all(&folder.path).map_err(CgroupError::Create)?;
+            if folder.controllers.iter().any(|controller| controller == "cpuset") {
+                inherit_cpuset(folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes limits; those not mentioned stay.
+    ///
+    /// # Errors
+    /// Names the first limit that could not be set; earlier ones are in force.
+    pub fn update(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        let settings = match &self.folders {
+            Folders::V1(_) => settings::v1(resources, self.stats().memory.limit)?,
+            Folders::V2(_) => settings::v2(resources)?,
+        };
+        settings.iter().try_for_each(|setting| self.set(setting))
+    }
+
+    fn set(&self, setting: &Setting) -> Result<(), CgroupError> {
+        let folder =
+            self.controller(&setting.controller).ok_or_else(|| CgroupError::NoController {
+                controller: setting.controller.clone(),
+                file: setting.file.clone(),
+            })?;
+        match write(folder, &setting.file, &setting.value) {
+            Err(CgroupError::Write { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                if setting.optional {
+                    return Ok(());
+                }
+                Err(CgroupError::NoController {
+                    controller: setting.controller.clone(),
+                    file: setting.file.clone(),
+                })
+            }
+            result => result,
+        }
+    }
+
+    /// Opens the files that move the process writing `0` to them into this
+    /// cgroup; for [`spawn`](crate::spawn::Program::cgroup_procs).
+    ///
+    /// # Errors
+    /// Fails when the cgroup does not exist.
+    pub fn open_procs(&self) -> Result<Vec<OwnedFd>, CgroupError> {
+        self.all()
+            .map(|folder| {
+                fs_err::OpenOptions::new()
+                    .write(true)
+                    .open(folder.path.join("cgroup.procs"))
+                    .map(|file| OwnedFd::from(file.into_parts().0))
+                    .map_err(CgroupError::Read)
+            })
+            .collect()
+    }
+
+    /// The processes in it, by number in the caller's pid namespace; none when
+    /// it does not exist.
+    ///
+    /// # Errors
+    /// Fails when the list cannot be read.
+    pub fn pids(&self) -> Result<Vec<i32>, CgroupError> {
+        let mut pids = Vec::new();
+        for folder in self.all() {
+            match fs_err::read_to_string(folder.path.join("cgroup.procs")) {
+                Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+                // Gone, or being removed.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(CgroupError::Read(error)),
+            }
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// What it has used. Numbers that are not to be had are zero.
+    pub fn stats(&self) -> Stats {
+        match &self.folders {
+            Folders::V2(folder) => Stats::read_v2(&folder.path),
+            Folders::V1(_) => Stats::read_v1(&stats::Folders {
+                cpu: self.controller("cpu"),
+                cpuacct: self.controller("cpuacct"),
+                memory: self.controller("memory"),
+                pids: self.controller("pids"),
+            }),
+        }
+    }
+
+    /// Watches for out-of-memory kills.
+    ///
+    /// # Errors
+    /// Fails when there is no memory controller or the cgroup does not exist.
+    pub fn watch_oom(&self) -> Result<OomWatch, CgroupError> {
+        match &self.folders {
+            Folders::V2(folder) => OomWatch::v2(folder.path.clone()),
+            Folders::V1(_) => match self.controller("memory") {
+                Some(folder) => OomWatch::v1(folder.to_owned()),
+                None => Err(CgroupError::NoController {
+                    controller: "memory".to_owned(),
+                    file: "cgroup.event_control".to_owned(),
+                }),
+            },
+        }
+    }
+
+    /// Stops all processes in it and waits, for at most 2 s, until they stand
+    /// still. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`CgroupError::NotFrozen`] when they do not; they are let go again.
+    pub fn freeze(&self) -> Result<(), CgroupError> {
+        self.set_frozen(true)?;
+        let folder = self.freezer_folder()?;
+        let frozen = || match &self.folders {
+            Folders::V1(_) => fs_err::read_to_string(folder.join("freezer.state"))
+                .is_ok_and(|state| state.trim() == "FROZEN"),
+            Folders::V2(_) => stats::pairs(Some(folder), "cgroup.events").get("frozen") == Some(&1),
+        };
+        if wait_until(frozen) {
+            return Ok(());
+        }
+        self.set_frozen(false)?;
+        Err(CgroupError::NotFrozen(folder.to_owned()))
+    }
+
+    /// Lets all processes in it run on.
+    ///
+    /// # Errors
+    /// Fails when there is no freezer controller or the cgroup does not exist.
+    pub fn thaw(&self) -> Result<(), CgroupError> {
+        self.set_frozen(false)
+    }
+
+    fn set_frozen(&self, frozen: bool) -> Result<(), CgroupError> {
+        let folder = self.freezer_folder()?;
+        match (&self.folders, frozen) {
+            (Folders::V1(_), true) => write(folder, "freezer.state", "FROZEN"),
+            (Folders::V1(_), false) => write(folder, "freezer.state", "THAWED"),
+            (Folders::V2(_), true) => write(folder, "cgroup.freeze", "1"),
+            (Folders::V2(_), false) => write(folder, "cgroup.freeze", "0"),
+        }
+    }
+
+    fn freezer_folder(&self) -> Result<&Path, CgroupError> {
+        self.controller("freezer").ok_or_else(|| CgroupError::NoController {
+            controller: "freezer".to_owned(),
+            file: "freezer.state".to_owned(),
+        })
+    }
+
+    /// Kills every process in it, frozen or not, and waits, for at most 2 s,
+    /// until none is left. One that does not exist has none. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`CgroupError::NotKilled`] when some are left.
+    pub fn kill_all(&self) -> Result<(), CgroupError> {
+        let at_once = match &self.folders {
+            Folders::V2(folder) => write(&folder.path, "cgroup.kill", "1").is_ok(),
+            Folders::V1(_) => false,
+        };
+        let mut failure = None;
+        let empty = wait_until(|| match self.pids() {
+            Ok(pids) if pids.is_empty() => true,
+            Ok(pids) => {
+                if !at_once {
+                    pids.iter().filter_map(|pid| Pid::from_raw(*pid)).for_each(|pid| {
+                        // One that has ended meanwhile is what is wanted.
+                        let _ = kill_process(pid, Signal::KILL);
+                    });
+                    // The frozen do not die.
+                    let _ = self.thaw();
+                }
+                false
+            }
+            Err(error) => {
+                failure = Some(error);
+                true
+            }
+        });
+        match failure {
+            Some(error) => Err(error),
+            None if empty => Ok(()),
+            None => Err(CgroupError::NotKilled {
+                path: self.process_folder().to_owned(),
+                left: self.pids()?.len(),
+            }),
+        }
+    }
+
+    /// Removes it, with empty cgroups below it. Waits, for at most 2 s, while the
+    /// kernel still finds it busy. One that does not exist is removed already.
+    /// Blocks the thread.
+    ///
+    /// # Errors
+    /// Fails when processes are left in it.
+    pub fn remove(&self) -> Result<(), CgroupError> {
+        let mut result = Ok(());
+        for folder in self.all() {
+            let mut last = None;
+            let removed = wait_until(|| match remove_tree(&folder.path) {
+                Ok(()) => true,
+                Err(error) => {
+                    // EBUSY: a process that is about to be gone.
+                    let over = error.kind() != ErrorKind::ResourceBusy;
+                    last = Some(error);
+                    over
+                }
+            });
+            if let Some(error) = last.filter(|_| !removed || folder.path.exists()) {
+                result = Err(CgroupError::Remove(error));
+            }
+        }
+        result
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Folder> {
+        match &self.folders {
+            Folders::V1(folders) => folders.iter(),
+            Folders::V2(folder) => std::slice::from_ref(folder).iter(),
+        }
+    }
+
+    /// The folder with the files of a controller.
+    fn controller(&self, name: &str) -> Option<&Path> {
+        match &self.folders {
+            Folders::V2(folder) => Some(&folder.path),
+            Folders::V1(folders) => folders
+                .iter()
+                .find(|folder| folder.controllers.iter().any(|controller| controller == name))
+                .map(|folder| folder.path.as_path()),
+        }
+    }
+
+    /// One folder to name in messages about processes.
+    fn process_folder(&self) -> &Path {
+        self.controller("pids")
+            .or_else(|| self.all().next().map(|folder| folder.path.as_path()))
+            .unwrap_or(Path::new("/"))
+    }
+}
+
+/// Writes one value to a control file, which must exist.
+fn write(folder: &Path, file: &str, value: &str) -> Result<(), CgroupError> {
+    use std::io::Write as _;
+    let path = folder.join(file);
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(value.as_bytes()))
+        .map_err(|source| CgroupError::Write { path, value: value.to_owned(), source })
+}
+
+/// Makes the controllers of every ancestor available to its children.
+fn enable_controllers(folder: &Folder) -> Result<(), CgroupError> {
+    let below = folder.path.strip_prefix(&folder.mount_point).unwrap_or(&folder.path);
+    let mut ancestor = folder.mount_point.clone();
+    for component in below.components() {
+        fs_err::create_dir_all(&ancestor).map_err(CgroupError::Create)?;
+        let read = |file| fs_err::read_to_string(ancestor.join(file)).unwrap_or_default();
+        let (available, enabled) = (read("cgroup.controllers"), read("cgroup.subtree_control"));
+        for controller in available.split_whitespace() {
+            if enabled.split_whitespace().any(|name| name == controller) {
+                continue;
+            }
+            // Some cannot be had in some places (a cgroup with processes, a
+            // threaded one). A limit that then cannot be set is an error later.
+            if let Err(error) =
+                write(&ancestor, "cgroup.subtree_control", &format!("+{controller}"))
+            {
+                tracing::debug!(%error, controller, "a controller stays off");
+            }
+        }
+        ancestor.push(component);
+    }
+    Ok(())
+}
+
+/// A version 1 cpuset is empty at first and takes no process; so are those of
+/// ancestors that were made with it.
+fn inherit_cpuset(folder: &Folder) -> Result<(), CgroupError> {
+    let below = folder.path.strip_prefix(&folder.mount_point).unwrap_or(&folder.path);
+    let mut parent = folder.mount_point.clone();
+    for component in below.components() {
+        let child = parent.join(component);
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let read = |folder: &Path| fs_err::read_to_string(folder.join(file));
+            if read(&child).map_err(CgroupError::Read)?.trim().is_empty() {
+                let inherited = read(&parent).map_err(CgroupError::Read)?;
+                write(&child, file, inherited.trim())?;
+            }
+        }
+        parent = child;
+    }
+    Ok(())
+}
+
+fn remove_tree(folder: &Path) -> std::io::Result<()> {
+    let entries = match fs_err::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if is_gone(&error) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    match fs_err::remove_dir(folder) {
+        Err(error) if !is_gone(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn is_gone(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
+}
+
+/// Asks again and again, less and less often, until it is so or [`PATIENCE`] ends.
+fn wait_until(mut done: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(200);
+    loop {
+        if done() {
+            return true;
+        }
+        if start.elapsed() > PATIENCE {
+            return false;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A version 2 hierarchy made of ordinary files.
+    struct Fake {
+        folder: tempfile::TempDir,
+        cgroup: Cgroup,
+    }
+
+    impl Fake {
+        fn v2() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let mounts = format!("1 1 0:1 / {} rw - cgroup2 none rw", folder.path().display());
+            let layout = Layout::parse(&mounts, "0::/").unwrap();
+            let cgroup = Cgroup::at(&layout, Some(Path::new("/pod/c1")), "c1").unwrap();
+            fs_err::create_dir_all(folder.path().join("pod/c1")).unwrap();
+            Self { folder, cgroup }
+        }
+
+        fn file(&self, name: &str) -> PathBuf {
+            self.folder.path().join("pod/c1").join(name)
+        }
+    }
+
+    #[test]
+    fn limits_are_written_to_their_files() {
+        let fake = Fake::v2();
+        for file in ["memory.max", "pids.max", "cgroup.procs"] {
+            fs_err::write(fake.file(file), "").unwrap();
+        }
+        let resources = serde_json::json!({"memory": {"limit": 9}, "pids": {"limit": 3}});
+        let resources: LinuxResources = serde_json::from_value(resources).unwrap();
+        fake.cgroup.create(Some(&resources)).unwrap();
+        assert_eq!(fs_err::read_to_string(fake.file("memory.max")).unwrap(), "9");
+        assert_eq!(fs_err::read_to_string(fake.file("pids.max")).unwrap(), "3");
+    }
+
+    #[test]
+    fn a_limit_without_its_controller_is_an_error_that_names_it() {
+        let fake = Fake::v2();
+        let resources = serde_json::json!({"pids": {"limit": 3}});
+        let resources: LinuxResources = serde_json::from_value(resources).unwrap();
+        let error = fake.cgroup.create(Some(&resources)).unwrap_err();
+        assert_eq!(error.to_string(), "cannot set pids.max: the pids controller is not available");
+        assert!(!fake.folder.path().join("pod/c1").exists(), "removed again");
+    }
+
+    #[test]
+    fn a_cgroup_with_processes_in_it_is_not_taken_over() {
+        let fake = Fake::v2();
+        fs_err::write(fake.file("cgroup.procs"), "17\n").unwrap();
+        let error = fake.cgroup.create(None).unwrap_err();
+        assert!(matches!(error, CgroupError::Populated(_)));
+        assert!(fake.file("cgroup.procs").exists(), "left alone");
+    }
+
+    #[test]
+    fn a_cgroup_that_does_not_exist_has_no_processes_and_is_removed_already() {
+        let fake = Fake::v2();
+        fs_err::remove_dir(fake.folder.path().join("pod/c1")).unwrap();
+        assert_eq!(fake.cgroup.pids().unwrap(), Vec::<i32>::new());
+        fake.cgroup.kill_all().unwrap();
+        fake.cgroup.remove().unwrap();
+    }
+
+    #[test]
+    fn out_of_memory_kills_are_counted_once() {
+        let fake = Fake::v2();
+        fs_err::write(fake.file("memory.events"), "oom_kill 1\n").unwrap();
+        let mut watch = fake.cgroup.watch_oom().unwrap();
+        assert_eq!(watch.new_kills().unwrap(), 0, "what happened before does not count");
+        fs_err::write(fake.file("memory.events"), "oom_kill 3\n").unwrap();
+        assert_eq!(watch.new_kills().unwrap(), 2);
+        assert_eq!(watch.new_kills().unwrap(), 0);
+    }
+}

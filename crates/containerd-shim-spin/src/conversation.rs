@@ -1,0 +1,95 @@
+//! What the shim and a runtime process say to each other until the application
+//! listens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::{Channel, ControlError, FromRuntime, Phase, RunSpec, ToRuntime};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::compilers::{Compilers, Source};
+
+/// Why a conversation did not come to its end.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// The runtime said why the application cannot be run.
+    Failed(String),
+    /// The image is an ordinary one.
+    NotSpin,
+    /// The runtime is gone without a word.
+    Gone,
+    /// The task was ended meanwhile.
+    Cancelled,
+    /// It took too long.
+    TimedOut,
+    /// The control socket itself failed.
+    Broken(ControlError),
+    /// The runtime said something at the wrong time.
+    OutOfOrder(FromRuntime),
+}
+
+impl From<ControlError> for Stopped {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Closed => Self::Gone,
+            error => Self::Broken(error),
+        }
+    }
+}
+
+/// Has an application loaded, compiling what the runtime asks for, until its
+/// container is made. Returns how long the runtime's steps took.
+pub(crate) async fn load(
+    channel: &Channel,
+    compilers: &Arc<Compilers>,
+    spec: RunSpec,
+    cancel: &CancellationToken,
+) -> Result<Vec<Phase>, Stopped> {
+    channel.send(&ToRuntime::Run(Box::new(spec)), None).await?;
+    let mut compilations = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return Err(Stopped::Cancelled),
+            Some(answer) = compilations.join_next() => {
+                let answer = answer.map_err(|_| Stopped::Cancelled)?;
+                channel.send(&answer, None).await?;
+            }
+            message = channel.receive() => match message? {
+                (FromRuntime::Compile { digest, component, .. }, Some(bytes)) => {
+                    let source = Source { digest, component, bytes };
+                    compilations.spawn(compiled(Arc::clone(compilers), source));
+                }
+                (FromRuntime::Created { phases }, _) => return Ok(phases),
+                (FromRuntime::Failed { message }, _) => return Err(Stopped::Failed(message)),
+                (FromRuntime::NotSpin, _) => return Err(Stopped::NotSpin),
+                (message, _) => return Err(Stopped::OutOfOrder(message)),
+            },
+        }
+    }
+}
+
+async fn compiled(compilers: Arc<Compilers>, source: Source) -> ToRuntime {
+    let digest = source.digest.clone();
+    ToRuntime::Compiled { digest, error: compilers.compile(source).await.err() }
+}
+
+/// Has a loaded application listen. Returns how long the runtime's steps took.
+pub(crate) async fn listen(channel: &Channel, limit: Duration) -> Result<Vec<Phase>, Stopped> {
+    let answer = async {
+        channel.send(&ToRuntime::Start, None).await?;
+        match channel.receive().await?.0 {
+            FromRuntime::Listening { addresses, phases, .. } => {
+                tracing::info!(?addresses, "the application listens");
+                Ok(phases)
+            }
+            FromRuntime::Failed { message } => Err(Stopped::Failed(message)),
+            message => Err(Stopped::OutOfOrder(message)),
+        }
+    };
+    timeout(limit, answer).await.unwrap_or(Err(Stopped::TimedOut))
+}
+
+#[cfg(test)]
+mod tests;

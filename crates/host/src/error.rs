@@ -1,0 +1,34 @@
+//! Why an app cannot be prepared.
+
+use std::io;
+
+use app::Problems;
+
+use crate::outbound_http::HttpClientError;
+use crate::variables::VariableError;
+
+/// Why an app cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Variables without a value.
+    #[error(transparent)]
+    Variables(#[from] VariableError),
+    /// Components with bad templates or bad allowed hosts; all of them.
+    #[error("{0}")]
+    Components(Problems),
+    /// A bad memory limit.
+    #[error(transparent)]
+    MaxMemory(#[from] engine::MaxMemoryError),
+    /// A bad setting of the HTTP client.
+    #[error(transparent)]
+    Client(#[from] HttpClientError),
+    /// The clock that interrupts guests cannot be started.
+    #[error("cannot start the thread that interrupts guests")]
+    Ticker(#[source] io::Error),
+    /// A component that the app does not have.
+    #[error("the app has no component {id:?}")]
+    UnknownComponent {
+        /// Its id.
+        id: String,
+    },
+}

@@ -1,0 +1,343 @@
+//! What belongs to an app, to a component, and to one instance of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock, Weak};
+
+use app::{LockedApp, LockedComponent, Problems};
+use engine::{EpochTicker, InstanceLimiter, Running};
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::sockets::SocketAddrUse;
+use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi_http::WasiHttpCtx;
+
+use crate::address;
+use crate::chaining::ChainedHandler;
+use crate::guest_files::GuestFiles;
+use crate::log_limit::LogLimit;
+use crate::outbound_hosts::{AllowedHosts, Destination};
+use crate::outbound_http::{HttpClient, Outbound};
+use crate::output::Output;
+use crate::variables::{ComponentVariables, Variables};
+use crate::HostError;
+
+/// Resources (streams, bodies, headers, sockets, ...) an instance may hold at a
+/// time.
+pub const MAX_RESOURCES: usize = 100_000;
+
+/// What the host needs to know before it can serve an app.
+pub struct HostSettings {
+    /// The environment that configures the app: the container's or the command
+    /// line's. It gives variables their values; guests never see it.
+    pub environment: BTreeMap<String, String>,
+    /// Bytes of memory an instance may have; none: as much as the container.
+    pub max_instance_memory: Option<u64>,
+    /// Where stdout and stderr of guests go.
+    pub output: Output,
+}
+
+impl HostSettings {
+    /// Settings from the environment that configures the app, output to the
+    /// standard streams of this process.
+    ///
+    /// # Errors
+    ///
+    /// A `SPIN_MAX_INSTANCE_MEMORY` that is not a number of bytes.
+    pub fn from_environment(environment: BTreeMap<String, String>) -> Result<Self, HostError> {
+        let max_instance_memory = environment
+            .get("SPIN_MAX_INSTANCE_MEMORY")
+            .filter(|value| !value.is_empty())
+            .map(|value| engine::parse_max_instance_memory(value))
+            .transpose()?;
+        Ok(Self { environment, max_instance_memory, output: Output::process() })
+    }
+}
+
+/// What all components and triggers of one app share.
+pub struct AppHost {
+    engine: Engine,
+    ticker: EpochTicker,
+    output: Output,
+    max_instance_memory: Option<u64>,
+    client: HttpClient,
+    chained: OnceLock<Weak<dyn ChainedHandler>>,
+    components: BTreeMap<String, Prepared>,
+}
+
+/// What is known about a component from the app alone.
+struct Prepared {
+    environment: Vec<(String, String)>,
+    variables: ComponentVariables,
+    allowed_hosts: AllowedHosts,
+}
+
+impl AppHost {
+    /// Prepares everything that components of `app` may use.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with variables, templates, allowed hosts and
+    /// settings, all of it in one error.
+    pub fn new(
+        engine: &Engine,
+        app: &LockedApp,
+        settings: HostSettings,
+    ) -> Result<Arc<Self>, HostError> {
+        let variables = Variables::resolve(app, &settings.environment)?;
+        let ids: Vec<&str> = app.components.iter().map(|component| component.id.as_str()).collect();
+        let mut problems = Problems::default();
+        let mut components = BTreeMap::new();
+        for component in &app.components {
+            if let Some(prepared) = prepare(component, &variables, &ids, &mut problems) {
+                components.insert(component.id.clone(), prepared);
+            }
+        }
+        let h2c = settings.environment.get("SPIN_OUTBOUND_H2C_PRIOR_KNOWLEDGE");
+        let client = HttpClient::new(h2c.map(String::as_str))?;
+        let components = problems.into_result(components).map_err(HostError::Components)?;
+        Ok(Arc::new(Self {
+            engine: engine.clone(),
+            ticker: EpochTicker::start(engine).map_err(HostError::Ticker)?,
+            output: settings.output,
+            max_instance_memory: settings.max_instance_memory,
+            client,
+            chained: OnceLock::new(),
+            components,
+        }))
+    }
+
+    /// The engine that runs the app.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Where stdout and stderr of guests go.
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// Lets `handler` answer requests that stay inside the app. The first caller
+    /// wins; without one such requests fail with `destination-not-found`.
+    pub fn set_chained_handler(&self, handler: Weak<dyn ChainedHandler>) {
+        let _ = self.chained.set(handler);
+    }
+
+    pub(crate) fn chained(&self) -> Option<Arc<dyn ChainedHandler>> {
+        self.chained.get()?.upgrade()
+    }
+
+    pub(crate) fn client(&self) -> &HttpClient {
+        &self.client
+    }
+
+    /// What instances of component `id` have in common; `files` is what they
+    /// see of the file system.
+    ///
+    /// # Errors
+    ///
+    /// An id that the app does not have.
+    pub fn component(
+        self: &Arc<Self>,
+        id: &str,
+        files: GuestFiles,
+    ) -> Result<Arc<ComponentContext>, HostError> {
+        let prepared = self
+            .components
+            .get(id)
+            .ok_or_else(|| HostError::UnknownComponent { id: id.to_owned() })?;
+        Ok(Arc::new(ComponentContext {
+            id: id.to_owned(),
+            app: Arc::clone(self),
+            environment: prepared.environment.clone(),
+            variables: prepared.variables.clone(),
+            allowed_hosts: Arc::new(prepared.allowed_hosts.clone()),
+            files,
+            denials: LogLimit::default(),
+        }))
+    }
+}
+
+fn prepare(
+    component: &LockedComponent,
+    variables: &Variables,
+    ids: &[&str],
+    problems: &mut Problems,
+) -> Option<Prepared> {
+    let place = |text: &dyn std::fmt::Display| format!("component {:?}: {text}", component.id);
+    let own = variables.of_component(component);
+    let entries = component.allowed_outbound_hosts().map_err(|error| {
+        problems.extend(error.iter().map(|problem| place(&problem)));
+    });
+    let expanded: Result<Vec<String>, _> = entries
+        .unwrap_or_default()
+        .iter()
+        .map(|entry| variables.expand(entry, &format!("allowed_outbound_hosts entry {entry:?}")))
+        .collect();
+    let allowed = match expanded {
+        Ok(entries) => AllowedHosts::parse(&entries, ids)
+            .map_err(|errors| problems.extend(errors.iter().map(|error| place(error)))),
+        Err(error) => {
+            problems.push(place(&error));
+            Err(())
+        }
+    };
+    let own = own.map_err(|errors| problems.extend(errors.iter().map(ToString::to_string)));
+    Some(Prepared {
+        environment: component.env.clone().into_iter().collect(),
+        variables: own.ok()?,
+        allowed_hosts: allowed.ok()?,
+    })
+}
+
+/// What all instances of one component share.
+pub struct ComponentContext {
+    id: String,
+    app: Arc<AppHost>,
+    environment: Vec<(String, String)>,
+    variables: ComponentVariables,
+    allowed_hosts: Arc<AllowedHosts>,
+    files: GuestFiles,
+    pub(crate) denials: LogLimit,
+}
+
+impl ComponentContext {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The app it belongs to.
+    pub fn app(&self) -> &Arc<AppHost> {
+        &self.app
+    }
+
+    /// The variables it may read.
+    pub fn variables(&self) -> &ComponentVariables {
+        &self.variables
+    }
+
+    /// Where it may connect to.
+    pub fn allowed_hosts(&self) -> &AllowedHosts {
+        &self.allowed_hosts
+    }
+
+    /// A store for one new instance. `depth` counts the components that called
+    /// each other for the request it is made for; 0 for one from outside.
+    ///
+    /// While the store exists the epoch advances; a guest that computes yields
+    /// to other tasks every [`engine::TICK`], so everything else on the same
+    /// threads goes on. Nothing else limits how long it may run: whoever calls
+    /// it drops the call.
+    pub fn new_store(self: &Arc<Self>, depth: u32) -> Store<InstanceState> {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        let state = InstanceState {
+            wasi: self.wasi(),
+            http: WasiHttpCtx::new(),
+            table,
+            outbound: Outbound { component: Arc::clone(self), depth },
+            limiter: InstanceLimiter::new(self.app.max_instance_memory),
+            _running: self.app.ticker.running(),
+        };
+        let mut store = Store::new(&self.app.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|_| {
+            // tokio's own yield, unlike waking the task at once, lets the runtime
+            // look at sockets and timers before the guest goes on.
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
+        store
+    }
+
+    fn wasi(&self) -> WasiCtx {
+        let (stdout, stderr) = self.app.output.instance();
+        let allowed = Arc::clone(&self.allowed_hosts);
+        let mut builder = WasiCtx::builder();
+        builder
+            .envs(&self.environment)
+            .stdout(stdout)
+            .stderr(stderr)
+            .allow_tcp(true)
+            .allow_udp(true)
+            .socket_addr_check(move |address, purpose| {
+                Box::pin(std::future::ready(may_use(&allowed, address, purpose)))
+            });
+        let mut context = builder.build();
+        self.files.give_to(&mut context);
+        context
+    }
+}
+
+/// Whether a socket may be used in this way: guests connect where
+/// `allowed_outbound_hosts` says so and never listen.
+fn may_use(allowed: &AllowedHosts, address: SocketAddr, purpose: SocketAddrUse) -> bool {
+    let scheme = match purpose {
+        SocketAddrUse::TcpConnect => "tcp",
+        SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => "udp",
+        // What the system does by itself before it connects or sends.
+        SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => {
+            return address.ip().is_unspecified() && address.port() == 0;
+        }
+        SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => return false,
+    };
+    let host = address.ip().to_string();
+    let grant = allowed.check(Destination { scheme, host: &host, port: Some(address.port()) });
+    grant.is_some_and(|grant| grant.names_address || !address::is_node_local(address.ip()))
+}
+
+/// The state of one instance: the `T` of its store.
+pub struct InstanceState {
+    pub(crate) wasi: WasiCtx,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) table: ResourceTable,
+    pub(crate) outbound: Outbound,
+    limiter: InstanceLimiter,
+    _running: Running,
+}
+
+impl InstanceState {
+    /// The component this is an instance of.
+    pub fn component(&self) -> &ComponentContext {
+        &self.outbound.component
+    }
+
+    /// What the instance took of its limits.
+    pub fn limiter(&self) -> &InstanceLimiter {
+        &self.limiter
+    }
+
+    /// Says that a request at `depth` is handled now, for instances that handle
+    /// several.
+    pub fn entered_at_depth(&mut self, depth: u32) {
+        self.outbound.depth = self.outbound.depth.max(depth);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_follow_allowed_outbound_hosts_and_never_listen() {
+        let allowed = AllowedHosts::parse(
+            &["tcp://127.0.0.0/8:7", "udp://10.0.0.1:53", "tcp://*:80"],
+            &[],
+        )
+        .unwrap();
+        let may = |address: &str, purpose| may_use(&allowed, address.parse().unwrap(), purpose);
+        assert!(may("127.0.0.1:7", SocketAddrUse::TcpConnect));
+        assert!(!may("127.0.0.1:8", SocketAddrUse::TcpConnect));
+        assert!(!may("127.0.0.1:7", SocketAddrUse::UdpSend));
+        assert!(may("10.0.0.1:53", SocketAddrUse::UdpSend));
+        assert!(may("10.0.0.1:53", SocketAddrUse::UdpReceive));
+        assert!(may("8.8.8.8:80", SocketAddrUse::TcpConnect));
+        assert!(!may("169.254.169.254:80", SocketAddrUse::TcpConnect));
+        assert!(may("0.0.0.0:0", SocketAddrUse::TcpBind));
+        assert!(may("[::]:0", SocketAddrUse::UdpBind));
+        assert!(!may("0.0.0.0:8080", SocketAddrUse::TcpBind));
+        assert!(!may("0.0.0.0:0", SocketAddrUse::TcpListen));
+        assert!(!may("127.0.0.1:7", SocketAddrUse::TcpAccept));
+    }
+}

@@ -1,0 +1,425 @@
+//! An app that is ready to answer requests.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use app::{LockedApp, Problems};
+use bytes::Bytes;
+use host::{AppHost, ChainTarget, ChainedHandler, ChainedResponse, Linking, Mount};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode, Version};
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wasmtime::component::Component;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use crate::access_log::Record;
+use crate::body::ResponseBody;
+use crate::error::StartError;
+use crate::guest::{Call, Guest, GuestShared, Slots};
+use crate::request::{self, Matched};
+use crate::routes::Routes;
+use crate::settings::HttpSettings;
+use crate::trigger_config::{self, Executor, HttpTrigger, StaticResponse, TRIGGER_TYPE, Target};
+
+/// What is answered before routes are looked at.
+const WELL_KNOWN: &str = "/.well-known/spin/";
+
+/// A component of the app, compiled.
+pub struct LoadedComponent {
+    /// Its code.
+    pub component: Component,
+    /// What it sees of the file system.
+    pub mounts: Vec<Mount>,
+}
+
+/// What an app is made of.
+pub struct AppParts<'a> {
+    /// The app.
+    pub app: &'a LockedApp,
+    /// What its components share.
+    pub host: Arc<AppHost>,
+    /// What serves the imports of its components.
+    pub linking: &'a Linking,
+    /// Its components by id; at least those in [`HttpApp::required_components`].
+    pub components: BTreeMap<String, LoadedComponent>,
+    /// How it is served.
+    pub settings: HttpSettings,
+}
+
+/// An app that is ready to be served.
+pub struct HttpApp {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    routes: Routes<Answerer>,
+    /// Components with a trigger, by id: whom requests inside the app can reach.
+    guests: HashMap<String, Arc<Guest>>,
+    base: String,
+    info: Bytes,
+    requests: Arc<Semaphore>,
+    draining: AtomicBool,
+    pub(crate) shared: Arc<GuestShared>,
+    pub(crate) host: Arc<AppHost>,
+    pub(crate) settings: HttpSettings,
+}
+
+/// Who answers for a route.
+#[derive(Clone)]
+enum Answerer {
+    Guest { id: String, guest: Arc<Guest> },
+    Static(StaticResponse),
+}
+
+impl HttpApp {
+    /// The ids of the components that HTTP triggers of `app` name. No other
+    /// component is needed, compiled or checked.
+    pub fn required_components(app: &LockedApp) -> BTreeSet<String> {
+        app.triggers_of(TRIGGER_TYPE)
+            .filter_map(|trigger| trigger.component().map(str::to_owned))
+            .collect()
+    }
+
+    /// Makes everything ready: reads triggers and routes, links the components,
+    /// and finds their handlers. Afterwards nothing but the listener can fail.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; everything that is wrong with the app in one.
+    pub fn new(parts: AppParts<'_>) -> Result<Self, StartError> {
+        let AppParts { app, host, linking, mut components, settings } = parts;
+        let mut problems = Problems::default();
+        let base = trigger_config::base(app, &mut problems);
+        let triggers = trigger_config::triggers(app, &mut problems);
+        let shared = Arc::new(GuestShared {
+            slots: Slots::new(settings.max_instances),
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            reuse: settings.reuse,
+            request_timeout: settings.request_timeout,
+        });
+        let mut guests = HashMap::new();
+        for id in needed(&triggers, &mut problems) {
+            let Some(loaded) = components.remove(&id) else {
+                problems.push(format!("component {id:?} has a trigger and is not loaded"));
+                continue;
+            };
+            match guest(&id, loaded, &host, linking, &shared) {
+                Ok(guest) => drop(guests.insert(id, Arc::new(guest))),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let routes = routes(&base, triggers, &guests, &mut problems);
+        let routes = problems.into_result(routes).map_err(StartError::App)?;
+        let inner = Arc::new(Inner {
+            routes: routes.unwrap_or_default(),
+            guests,
+            base,
+            info: info(app),
+            requests: Arc::new(Semaphore::new(settings.max_requests)),
+            draining: AtomicBool::new(false),
+            shared,
+            host,
+            settings,
+        });
+        let weak: Weak<Inner> = Arc::downgrade(&inner);
+        inner.host.set_chained_handler(weak);
+        Ok(Self { inner })
+    }
+
+    /// The routes in the order of the manifest: component id (or `static
+    /// response`) and route, a wildcard marked.
+    pub fn routes(&self) -> Vec<(String, String)> {
+        let described = self.inner.routes.iter().map(|(route, answerer)| {
+            let name = match answerer {
+                Answerer::Guest { id, .. } => id.clone(),
+                Answerer::Static(_) => "static response".to_owned(),
+            };
+            let path = route.based().strip_suffix("/...").unwrap_or(route.based());
+            let path = if path.is_empty() { "/" } else { path };
+            let mark = if route.is_wildcard() { " (wildcard)" } else { "" };
+            (name, format!("{path}{mark}"))
+        });
+        described.collect()
+    }
+}
+
+/// The components that triggers name, with executors that can be run.
+fn needed(triggers: &[HttpTrigger], problems: &mut Problems) -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    for trigger in triggers {
+        if let Target::Component { id, executor } = &trigger.target {
+            if *executor == Executor::Wagi {
+                problems.push(format!(
+                    "HTTP trigger {:?} uses the executor \"wagi\" for component {id:?}, which is \
+                     not supported",
+                    trigger.id
+                ));
+            } else {
+                ids.insert(id.clone());
+            }
+        }
+    }
+    ids
+}
+
+/// Links a component and finds its handler; the problem as a text otherwise.
+fn guest(
+    id: &str,
+    loaded: LoadedComponent,
+    host: &Arc<AppHost>,
+    linking: &Linking,
+    shared: &Arc<GuestShared>,
+) -> Result<Guest, String> {
+    let context = host.component(id, loaded.mounts).map_err(|error| chain(&error))?;
+    let pre = linking
+        .pre_instantiate(host.engine(), id, &loaded.component)
+        .map_err(|error| chain(&error))?;
+    Guest::new(&loaded.component, pre, context, Arc::clone(shared))
+        .map_err(|error| format!("component {id:?} {}", chain(&error)))
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn routes(
+    base: &str,
+    triggers: Vec<HttpTrigger>,
+    guests: &HashMap<String, Arc<Guest>>,
+    problems: &mut Problems,
+) -> Option<Routes<Answerer>> {
+    let routes = triggers.into_iter().filter_map(|trigger| {
+        let answerer = match trigger.target {
+            Target::Static(response) => Answerer::Static(response),
+            Target::Component { id, .. } => {
+                let guest = Arc::clone(guests.get(&id)?);
+                Answerer::Guest { id, guest }
+            }
+        };
+        Some((trigger.route?, answerer))
+    });
+    let (routes, unused) = match Routes::new(base, routes) {
+        Ok(routes) => routes,
+        Err(errors) => {
+            problems.extend(errors.iter().map(ToString::to_string));
+            return None;
+        }
+    };
+    for (route, _) in unused {
+        tracing::warn!(route, "this route is a duplicate and never used");
+    }
+    for (route, _) in routes.iter().filter(|(route, _)| route.is_below(WELL_KNOWN)) {
+        tracing::warn!(route = route.based(), "routes below {WELL_KNOWN} are never reached");
+    }
+    Some(routes)
+}
+
+/// The answer to `/.well-known/spin/info`.
+fn info(app: &LockedApp) -> Bytes {
+    let mut info = serde_json::Map::new();
+    info.insert("name".to_owned(), app.metadata.name.clone().into());
+    if let Some(version) = &app.metadata.version {
+        info.insert("version".to_owned(), version.clone().into());
+    }
+    if let Some(digest) = app.metadata.other.get("oci_image_digest") {
+        info.insert("oci_image_digest".to_owned(), digest.clone());
+    }
+    serde_json::to_vec_pretty(&info).unwrap_or_default().into()
+}
+
+impl Inner {
+    /// From now on health fails, and idle instances end.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.shared.draining.cancel();
+    }
+
+    /// Answers a request from `client`; every request gets an answer.
+    pub(crate) async fn answer(
+        &self,
+        mut parts: Parts,
+        body: WasiBody,
+        client: SocketAddr,
+    ) -> Response<ResponseBody> {
+        if let Some(name) = parts.uri.path().strip_prefix(WELL_KNOWN) {
+            return self.well_known(name);
+        }
+        let mut record =
+            self.settings.access_log.then(|| Record::new(client, &parts));
+        let head = parts.method == Method::HEAD;
+        let mut response = if parts.method == Method::CONNECT {
+            status(StatusCode::METHOD_NOT_ALLOWED)
+        } else {
+            match request::make_absolute(&mut parts) {
+                Ok(()) => self.route(parts, body, client, 0, record.as_mut()).await,
+                Err(error) => {
+                    tracing::debug!(%client, "{error}");
+                    bad_request(parts.version)
+                }
+            }
+        };
+        if head || has_no_body(response.status()) {
+            response.body_mut().not_sent();
+        }
+        if let Some(mut record) = record {
+            record.answered(response.status());
+            response.body_mut().log(record);
+        }
+        response
+    }
+
+    fn well_known(&self, name: &str) -> Response<ResponseBody> {
+        match name {
+            "health" if self.draining.load(Ordering::SeqCst) => {
+                status(StatusCode::SERVICE_UNAVAILABLE)
+            }
+            "health" => Response::new(ResponseBody::full(Bytes::from_static(b"OK"))),
+            "info" => {
+                let mut response = Response::new(ResponseBody::full(self.info.clone()));
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(CONTENT_TYPE, json);
+                response
+            }
+            _ => status(StatusCode::NOT_FOUND),
+        }
+    }
+
+    /// Answers a request whose URL is absolute, by its route.
+    async fn route(
+        &self,
+        mut parts: Parts,
+        body: WasiBody,
+        client: SocketAddr,
+        depth: u32,
+        record: Option<&mut Record>,
+    ) -> Response<ResponseBody> {
+        let path = parts.uri.path().to_owned();
+        let Some(found) = self.routes.find(&path) else { return status(StatusCode::NOT_FOUND) };
+        let (guest, id) = match found.target {
+            Answerer::Static(response) => {
+                if let Some(record) = record {
+                    record.matched(found.route.based(), "");
+                }
+                return fixed(response);
+            }
+            Answerer::Guest { id, guest } => (guest, id),
+        };
+        if let Some(record) = record {
+            record.matched(found.route.based(), id);
+        }
+        request::describe(&mut parts, &Matched::by_route(&found, client), &self.base);
+        self.call(guest, http::Request::from_parts(parts, body), depth).await
+    }
+
+    /// Has `guest` answer, within the limits.
+    async fn call(
+        &self,
+        guest: &Guest,
+        request: http::Request<WasiBody>,
+        depth: u32,
+    ) -> Response<ResponseBody> {
+        let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
+            return busy();
+        };
+        let deadline = self.settings.request_timeout.map(|limit| Instant::now() + limit);
+        match guest.call(Call { request, depth, deadline }).await {
+            Ok(mut response) => {
+                response.body_mut().hold(permit);
+                response
+            }
+            Err(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => busy(),
+            Err(error) => status(error.status()),
+        }
+    }
+
+    /// Answers a request from inside the app.
+    async fn chained(
+        self: Arc<Self>,
+        target: ChainTarget,
+        request: http::Request<WasiBody>,
+        depth: u32,
+    ) -> Result<Response<WasiBody>, Error> {
+        let (mut parts, body) = request.into_parts();
+        let response = match target {
+            ChainTarget::App => {
+                let client = request::internal_client();
+                if let Some(name) = parts.uri.path().strip_prefix(WELL_KNOWN) {
+                    self.well_known(name)
+                } else {
+                    self.route(parts, body, client, depth, None).await
+                }
+            }
+            ChainTarget::Component(id) => {
+                let guest = self.guests.get(&id).ok_or(Error::DestinationNotFound)?;
+                let path = parts.uri.path().to_owned();
+                request::describe(&mut parts, &Matched::by_name(&path), &self.base);
+                self.call(guest, http::Request::from_parts(parts, body), depth).await
+            }
+        };
+        Ok(response.map(BodyExt::boxed_unsync))
+    }
+}
+
+impl ChainedHandler for Inner {
+    fn call(
+        self: Arc<Self>,
+        target: ChainTarget,
+        request: http::Request<WasiBody>,
+        depth: u32,
+    ) -> ChainedResponse {
+        Box::pin(self.chained(target, request, depth))
+    }
+}
+
+/// An empty response.
+fn status(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// 503, with when to try again.
+fn busy() -> Response<ResponseBody> {
+    let mut response = status(StatusCode::SERVICE_UNAVAILABLE);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// 400, after which the connection is not used any more.
+fn bad_request(version: Version) -> Response<ResponseBody> {
+    let mut response = status(StatusCode::BAD_REQUEST);
+    if version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn fixed(fixed: &StaticResponse) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::full(fixed.body.clone()));
+    *response.status_mut() = fixed.status;
+    response.headers_mut().clone_from(&fixed.headers);
+    response
+}
+
+/// Whether responses with this status end with their head.
+fn has_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || status.is_informational()
+}

@@ -1,0 +1,240 @@
+//! Bodies of requests and responses, and what hangs on them.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures::FutureExt;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use crate::access_log::Record;
+
+/// A request body that fails when the client pauses for too long.
+pub(crate) struct RequestBody {
+    incoming: Incoming,
+    stall_timeout: Duration,
+    /// Runs while a frame is waited for.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl RequestBody {
+    pub(crate) fn new(incoming: Incoming, stall_timeout: Duration) -> Self {
+        Self { incoming, stall_timeout, pause: None }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+            self.pause = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Error::from)));
+        }
+        let limit = self.stall_timeout;
+        let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        pause.as_mut().poll(cx).map(|()| Some(Err(Error::ConnectionReadTimeout)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// What stops a guest whose response nobody wants any more.
+pub(crate) type OnAbandon = Box<dyn FnOnce() + Send>;
+
+/// The body of a response.
+///
+/// When it is dropped before its end, because the client went away, the guest
+/// that writes it is stopped.
+pub(crate) struct ResponseBody {
+    source: WasiBody,
+    /// Taken from `source` already.
+    peeked: Option<Frame<Bytes>>,
+    on_abandon: Option<OnAbandon>,
+    /// Bytes after which nothing is read any more, whatever the guest writes.
+    declared: Option<u64>,
+    sent: u64,
+    failed: bool,
+    ended: bool,
+    /// Released when the body is.
+    held: Vec<Box<dyn Send>>,
+    record: Option<Record>,
+}
+
+impl ResponseBody {
+    pub(crate) fn empty() -> Self {
+        Self::new(Empty::new().map_err(|never| match never {}).boxed_unsync())
+    }
+
+    pub(crate) fn full(bytes: Bytes) -> Self {
+        Self::new(Full::new(bytes).map_err(|never| match never {}).boxed_unsync())
+    }
+
+    pub(crate) fn new(source: WasiBody) -> Self {
+        Self {
+            source,
+            peeked: None,
+            on_abandon: None,
+            declared: None,
+            sent: 0,
+            failed: false,
+            ended: false,
+            held: Vec::new(),
+            record: None,
+        }
+    }
+
+    /// The body of a guest that has finished: if all of it is there and fits one
+    /// frame, its length is known.
+    pub(crate) fn of_finished_guest(mut source: WasiBody) -> Self {
+        let first = match source.frame().now_or_never() {
+            None => return Self::new(source),
+            Some(None) => return Self::empty(),
+            Some(Some(Err(_))) => return Self::failed(source),
+            Some(Some(Ok(frame))) => frame,
+        };
+        match (first.into_data(), source.frame().now_or_never()) {
+            (Ok(bytes), Some(None)) => Self::full(bytes),
+            (first, second) => Self::resumed(source, first, second),
+        }
+    }
+
+    /// A body that failed at its start.
+    fn failed(source: WasiBody) -> Self {
+        Self { failed: true, ..Self::new(source) }
+    }
+
+    /// A body of which one or two frames were taken.
+    fn resumed(
+        source: WasiBody,
+        first: Result<Bytes, Frame<Bytes>>,
+        second: Option<Option<Result<Frame<Bytes>, Error>>>,
+    ) -> Self {
+        let first = match first {
+            Ok(bytes) => Frame::data(bytes),
+            Err(frame) => frame,
+        };
+        let rest = match second {
+            None => source,
+            Some(second) => Rest { second: second.transpose().ok().flatten(), source }.boxed_unsync(),
+        };
+        Self { peeked: Some(first), ..Self::new(rest) }
+    }
+
+    /// Calls `stop` if the body is dropped before its end. `declared` is the
+    /// length the response declares, if it does.
+    pub(crate) fn on_abandon(mut self, declared: Option<u64>, stop: OnAbandon) -> Self {
+        self.on_abandon = Some(stop);
+        self.declared = declared;
+        self
+    }
+
+    /// Keeps `value` until the body is dropped.
+    pub(crate) fn hold(&mut self, value: impl Send + 'static) {
+        self.held.push(Box::new(value));
+    }
+
+    /// Logs the request when the body is dropped.
+    pub(crate) fn log(&mut self, record: Record) {
+        self.record = Some(record);
+    }
+
+    /// The response has no body on the wire: it is complete with its head.
+    pub(crate) fn not_sent(&mut self) {
+        self.ended = true;
+    }
+
+    fn is_complete(&self) -> bool {
+        self.ended || self.declared.is_some_and(|declared| self.sent >= declared)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.failed {
+            return Poll::Ready(Some(Err(Error::HttpProtocolError)));
+        }
+        let frame = match self.peeked.take() {
+            Some(frame) => Some(Ok(frame)),
+            None => std::task::ready!(Pin::new(&mut self.source).poll_frame(cx)),
+        };
+        match &frame {
+            None => self.ended = true,
+            Some(Err(_)) => self.failed = true,
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Buf::remaining);
+                self.sent = self.sent.saturating_add(length as u64);
+                // hyper does not ask again once it knows that this was the end.
+                self.ended = self.source.is_end_stream();
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.peeked.is_none() && !self.failed && self.source.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.peeked {
+            Some(_) => SizeHint::default(),
+            None => self.source.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let complete = !self.failed && (self.is_complete() || self.is_end_stream());
+        if let Some(stop) = self.on_abandon.take()
+            && !complete
+        {
+            stop();
+        }
+        if let Some(record) = self.record.take() {
+            record.write(self.sent, complete);
+        }
+    }
+}
+
+/// A body whose next frame was taken already.
+struct Rest {
+    second: Option<Frame<Bytes>>,
+    source: WasiBody,
+}
+
+impl Body for Rest {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match self.second.take() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => Pin::new(&mut self.source).poll_frame(cx),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Calling guests.
+
+mod fresh;
+mod handler;
+mod reused;
+mod slots;
+mod spin;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use host::{ComponentContext, InstanceState, LogLimit};
+use http::StatusCode;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wasmtime::Store;
+use wasmtime::component::{Component, InstancePre};
+use wasmtime_wasi_http::WasiBody;
+
+use crate::body::ResponseBody;
+use crate::settings::InstanceReuse;
+
+use fresh::FreshGuest;
+pub use handler::HandlerError;
+use handler::Handler;
+use reused::ReusedGuest;
+pub(crate) use slots::Slots;
+
+/// One request for a guest.
+pub(crate) struct Call {
+    pub(crate) request: http::Request<WasiBody>,
+    /// Components that called each other for it.
+    pub(crate) depth: u32,
+    /// When it must be answered completely.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// Why a guest gave no response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GuestError {
+    #[error("the guest failed: {0:#}")]
+    Trap(wasmtime::Error),
+    #[error("the guest wanted {wanted} bytes of memory, more than it may have: {trap:#}")]
+    Memory { wanted: u64, trap: wasmtime::Error },
+    #[error("the guest returned without a response")]
+    NoResponse,
+    #[error("the guest answered with the error {0}")]
+    Declared(String),
+    #[error("the guest answered with the status {0}, which is none")]
+    Status(u16),
+    #[error("the guest took longer than a request may take")]
+    Timeout,
+    /// The instance failed; the failure itself was logged where it happened.
+    #[error("the instance failed")]
+    Instance,
+    #[error("there is no place for another instance")]
+    Busy,
+    #[error("the request cannot be handed to the guest: {0}")]
+    Request(&'static str, StatusCode),
+}
+
+impl GuestError {
+    /// What the client is answered.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Request(_, status) => *status,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The error of an instance in `store`.
+    fn trap(error: wasmtime::Error, store: &Store<InstanceState>) -> Self {
+        match store.data().limiter().refused_memory() {
+            Some(wanted) => Self::Memory { wanted, trap: error },
+            None => Self::Trap(error),
+        }
+    }
+
+    /// The error of an instantiation in `store`.
+    fn instantiation(error: wasmtime::Error, store: &Store<InstanceState>) -> Self {
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            return Self::Busy;
+        }
+        Self::trap(error, store)
+    }
+}
+
+/// What all guests of an app share.
+pub(crate) struct GuestShared {
+    pub(crate) slots: Slots,
+    /// Guests that go on after their response has begun.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when idle instances are to end.
+    pub(crate) draining: CancellationToken,
+    /// Cancelled when all instances are to end.
+    pub(crate) cut: CancellationToken,
+    pub(crate) reuse: InstanceReuse,
+    pub(crate) request_timeout: Option<Duration>,
+}
+
+impl GuestShared {
+    /// Runs `task` until it ends or everything is to end.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let cut = self.cut.clone();
+        let task = async move { cut.run_until_cancelled(task).await.unwrap_or_default() };
+        self.tasks.spawn(task).abort_handle()
+    }
+}
+
+/// One component and how it is called.
+pub(crate) enum Guest {
+    Fresh(Arc<FreshGuest>),
+    Reused(Arc<ReusedGuest>),
+}
+
+/// What is needed to call a component, whichever way.
+struct GuestBase {
+    context: Arc<ComponentContext>,
+    shared: Arc<GuestShared>,
+    failures: LogLimit,
+}
+
+impl GuestBase {
+    /// Logs a failure of the guest, within limits.
+    fn failed(&self, error: &GuestError) {
+        if let Some(suppressed) = self.failures.permit() {
+            tracing::error!(component = self.context.id(), suppressed, "{error}");
+        }
+    }
+}
+
+impl Guest {
+    /// The guest of `component`, linked as `pre`.
+    pub(crate) fn new(
+        component: &Component,
+        pre: InstancePre<InstanceState>,
+        context: Arc<ComponentContext>,
+        shared: Arc<GuestShared>,
+    ) -> Result<Self, HandlerError> {
+        let base = GuestBase { context, shared, failures: LogLimit::default() };
+        Ok(match Handler::of(component, pre)? {
+            Handler::Service(pre) => Self::Reused(Arc::new(ReusedGuest::new(base, pre))),
+            handler => Self::Fresh(Arc::new(FreshGuest::new(base, handler))),
+        })
+    }
+
+    /// Has the guest answer `call`. Failures are logged here.
+    ///
+    /// Dropping the future, or later the response's body before its end, stops
+    /// the guest.
+    pub(crate) async fn call(
+        &self,
+        call: Call,
+    ) -> Result<http::Response<ResponseBody>, GuestError> {
+        match self {
+            Self::Fresh(guest) => guest.call(call).await,
+            Self::Reused(guest) => guest.call(call).await,
+        }
+    }
+}
+
+/// The length that a response declares.
+fn declared_length<B>(response: &http::Response<B>) -> Option<u64> {
+    response.headers().get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

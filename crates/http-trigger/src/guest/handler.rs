@@ -1,0 +1,175 @@
+//! Which handler a component exports.
+
+use host::spin_http::bindings as spin;
+use host::InstanceState;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+
+/// The snapshots of WASI whose handler has the shape of 0.2.
+const SNAPSHOTS: [&str; 2] = ["0.2.0-rc-2023-10-18", "0.2.0-rc-2023-11-10"];
+
+/// The handler of one component, ready to be instantiated.
+pub(crate) enum Handler {
+    /// `wasi:http/incoming-handler` of 0.2 or a snapshot; `handle` is its function.
+    Incoming { pre: InstancePre<InstanceState>, handle: ComponentExportIndex },
+    /// `wasi:http/handler` of 0.3.
+    Service(ServicePre<InstanceState>),
+    /// `fermyon:spin/inbound-http`.
+    Spin(spin::HandlerPre<InstanceState>),
+}
+
+/// Why a component has no usable handler.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// It exports none.
+    #[error(
+        "exports no HTTP handler: expected wasi:http/incoming-handler@0.2.x, \
+         wasi:http/handler@0.3.0 or fermyon:spin/inbound-http{}",
+        hint.as_deref().unwrap_or_default()
+    )]
+    None {
+        /// What it exports instead, as the end of a sentence.
+        hint: Option<String>,
+    },
+    /// It exports several.
+    #[error("exports several HTTP handlers: {}", exports.join(", "))]
+    Several {
+        /// Their names.
+        exports: Vec<String>,
+    },
+    /// Its handler has another signature.
+    #[error("exports {export} with an unexpected signature")]
+    Signature {
+        /// The name of the export.
+        export: String,
+        /// wasmtime's explanation.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// What an export stands for.
+enum Kind {
+    Incoming,
+    Service,
+    Spin,
+    Other,
+}
+
+fn kind(export: &str) -> Kind {
+    let released = |version: &str, line: &str| version.starts_with(line) && !version.contains('-');
+    match export.split_once('@') {
+        Some(("wasi:http/incoming-handler", version))
+            if released(version, "0.2.") || SNAPSHOTS.contains(&version) =>
+        {
+            Kind::Incoming
+        }
+        Some(("wasi:http/handler", version)) if released(version, "0.3.") => Kind::Service,
+        None if export == "fermyon:spin/inbound-http" => Kind::Spin,
+        _ => Kind::Other,
+    }
+}
+
+/// The name of the one handler that `component` exports.
+fn export(component: &Component) -> Result<(String, Kind), HandlerError> {
+    let ty = component.component_type();
+    let mut handlers = Vec::new();
+    let mut others = Vec::new();
+    for (name, _) in ty.exports(component.engine()) {
+        match kind(name) {
+            Kind::Other => others.push(name),
+            kind => handlers.push((name.to_owned(), kind)),
+        }
+    }
+    match handlers.pop() {
+        Some(handler) if handlers.is_empty() => Ok(handler),
+        Some((name, _)) => {
+            let mut exports: Vec<_> = handlers.into_iter().map(|(name, _)| name).collect();
+            exports.push(name);
+            Err(HandlerError::Several { exports })
+        }
+        None => Err(HandlerError::None { hint: hint(&others) }),
+    }
+}
+
+fn hint(exports: &[&str]) -> Option<String> {
+    let other = exports.iter().find(|name| name.starts_with("wasi:http/"));
+    if let Some(other) = other {
+        return Some(format!("; {other} is a version that no release of WASI has kept"));
+    }
+    let command = exports.iter().any(|name| name.starts_with("wasi:cli/run@"));
+    command.then(|| "; it is a command (wasi:cli/run)".to_owned())
+}
+
+impl Handler {
+    /// The handler of `component`, which `pre` was made from.
+    pub(crate) fn of(
+        component: &Component,
+        pre: InstancePre<InstanceState>,
+    ) -> Result<Self, HandlerError> {
+        let (export, kind) = export(component)?;
+        let signature = |source: wasmtime::Error| HandlerError::Signature {
+            export: export.clone(),
+            source: source.into(),
+        };
+        match kind {
+            Kind::Service => ServicePre::new(pre).map(Self::Service).map_err(signature),
+            Kind::Spin => spin::HandlerPre::new(pre).map(Self::Spin).map_err(signature),
+            Kind::Incoming | Kind::Other => {
+                let handle = component
+                    .get_export_index(None, &export)
+                    .and_then(|interface| component.get_export_index(Some(&interface), "handle"))
+                    .ok_or_else(|| signature(wasmtime::Error::msg("no function `handle`")))?;
+                Ok(Self::Incoming { pre, handle })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(exports: &[&str]) -> Result<String, String> {
+        let engine = wasmtime::Engine::new(&engine::config().unwrap()).unwrap();
+        let text: String = exports
+            .iter()
+            .enumerate()
+            .map(|(n, name)| {
+                format!(
+                    r#"(instance $i{n} (export "handle" (func $f))) (export "{name}" (instance $i{n}))"#
+                )
+            })
+            .collect();
+        let wat = format!(
+            r#"(component
+                (core module $m (func (export "f")))
+                (core instance $c (instantiate $m))
+                (func $f (canon lift (core func $c "f")))
+                {text}
+            )"#
+        );
+        let component = Component::new(&engine, wat::parse_str(wat).unwrap()).unwrap();
+        export(&component).map(|(name, _)| name).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn exactly_one_handler_is_needed() {
+        for name in [
+            "wasi:http/incoming-handler@0.2.0",
+            "wasi:http/incoming-handler@0.2.12",
+            "wasi:http/incoming-handler@0.2.0-rc-2023-10-18",
+            "wasi:http/incoming-handler@0.2.0-rc-2023-11-10",
+            "wasi:http/handler@0.3.0",
+            "fermyon:spin/inbound-http",
+        ] {
+            assert_eq!(find(&[name, "acme:other/thing"]).unwrap(), name);
+        }
+        let error = find(&["wasi:http/handler@0.3.0", "fermyon:spin/inbound-http"]).unwrap_err();
+        assert!(error.contains("several") && error.contains("inbound-http"), "{error}");
+        assert!(find(&["acme:other/thing"]).unwrap_err().contains("no HTTP handler"));
+        assert!(find(&["wasi:cli/run@0.2.0"]).unwrap_err().contains("command"));
+        let error = find(&["wasi:http/handler@0.3.0-rc-2026-03-15"]).unwrap_err();
+        assert!(error.contains("0.3.0-rc-2026-03-15"), "{error}");
+    }
+}

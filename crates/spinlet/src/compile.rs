@@ -1,0 +1,79 @@
+//! `spinlet compile`: fill the cache of compiled code.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, bail};
+use app::Digest;
+use artifact::{Artifact, ComponentContent};
+use clap::Args;
+
+use crate::compiler::Compiler;
+use crate::console::{Console, bytes};
+use crate::environment::Environment;
+use crate::registry_arguments::RegistryArguments;
+use crate::subject::{self, Subject};
+use crate::{images, local_app};
+
+const EXAMPLES: &str = "\
+Examples:
+  spinlet compile ghcr.io/me/hello:v1    before the app is started on this machine
+  spinlet compile .                      check that every component compiles";
+
+/// Arguments of `spinlet compile`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CompileArguments {
+    /// Folder with a spin.toml, a spin.toml, a .wasm file, an OCI image layout
+    /// (folder or .tar), or an image reference
+    #[arg(value_name = "PATH|REFERENCE", default_value = ".")]
+    app: String,
+
+    #[command(flatten)]
+    registry: RegistryArguments,
+}
+
+/// Compiles every component that a trigger uses and that the cache lacks.
+pub(crate) async fn run(
+    arguments: CompileArguments,
+    environment: &Environment,
+    console: &Console,
+) -> anyhow::Result<()> {
+    let subject = subject::decide(&arguments.app)?;
+    let compiler = Compiler::locate(environment)?;
+    let artifact = match &subject {
+        Subject::Reference(reference) => {
+            let (layout, _) =
+                images::pull(reference, &arguments.registry, environment, console).await?;
+            local_app::load_layout(&layout)?
+        }
+        local => local_app::load(local)?,
+    };
+    for (digest, (id, content)) in used(&artifact)? {
+        let what = format!("component {id} ({})", bytes(content.wasm.size()));
+        let step = console.step(format!("Compiling {what}"));
+        let source = content.open_wasm().with_context(|| format!("cannot read component {id}"))?;
+        match compiler.compile(&digest.to_string(), id, source).await {
+            Ok(true) => step.done(&format!("Found {what} in the cache")),
+            Ok(false) => step.done(&format!("Compiled {what}")),
+            Err(reason) => bail!(reason),
+        }
+    }
+    Ok(())
+}
+
+/// The components that triggers use, each Wasm once.
+fn used(artifact: &Artifact) -> anyhow::Result<BTreeMap<Digest, (&str, &ComponentContent)>> {
+    let mut used = BTreeMap::new();
+    for trigger in &artifact.app.triggers {
+        let Some(id) = trigger.component() else { continue };
+        let Some(content) = artifact.components.get(id) else { continue };
+        if !content.dependencies.is_empty() {
+            bail!(
+                "component {id} has dependencies that are not composed into it: compose them \
+                 first, as `spin registry push` does"
+            );
+        }
+        used.entry(content.wasm.digest()).or_insert((id, content));
+    }
+    Ok(used)
+}

@@ -1,0 +1,111 @@
+//! Running the compiler, which is a program of its own.
+
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::Context;
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::environment::Environment;
+
+const PROGRAM: &str = "spinlet-compiler";
+
+/// The compiler and the cache it fills.
+#[derive(Debug, Clone)]
+pub(crate) struct Compiler {
+    program: PathBuf,
+    cache: PathBuf,
+}
+
+impl Compiler {
+    /// Finds the compiler and makes the cache folder.
+    pub(crate) fn locate(environment: &Environment) -> anyhow::Result<Self> {
+        let program = payload::locate(&environment.state_dir, PROGRAM)
+            .with_context(|| format!("cannot find {PROGRAM}"))?;
+        let cache = environment.cache_dir();
+        fs_err::create_dir_all(&cache)?;
+        Ok(Self { program, cache })
+    }
+
+    pub(crate) fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    /// Compiles the Wasm in a file, which is read from where it stands, into the
+    /// cache. True means that the cache had it already; the error is one sentence.
+    ///
+    /// Cancel safety: dropping the future ends the compiler; the cache is written
+    /// atomically.
+    pub(crate) async fn compile(
+        &self,
+        digest: &str,
+        component: &str,
+        source: File,
+    ) -> Result<bool, String> {
+        let output = Command::new(&self.program)
+            .arg("--cache")
+            .arg(&self.cache)
+            .arg("--digest")
+            .arg(digest)
+            .arg("--component")
+            .arg(component)
+            .stdin(source)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // The terminal's Ctrl-C is for us; we end the compiler if need be.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("cannot run {}: {error}", self.program.display()))?
+            .wait_with_output()
+            .await
+            .map_err(|error| format!("cannot wait for {PROGRAM}: {error}"))?;
+        if output.status.success() {
+            let report: Option<Report> = serde_json::from_slice(&output.stdout).ok();
+            return Ok(report.is_some_and(|report| report.cached));
+        }
+        Err(reason(output.status, &String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+/// The part of the compiler's report that is of interest here.
+#[derive(Deserialize)]
+struct Report {
+    cached: bool,
+}
+
+/// By contract the compiler's last line says why it failed.
+fn reason(status: ExitStatus, stderr: &str) -> String {
+    if let Some(signal) = status.signal() {
+        let hint = if signal == 9 { ", perhaps for want of memory" } else { "" };
+        return format!("{PROGRAM} was ended by signal {signal}{hint}");
+    }
+    match stderr.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(line) => {
+            let line = line.trim();
+            line.strip_prefix("Error: ").unwrap_or(line).to_owned()
+        }
+        None => format!("{PROGRAM} failed ({status})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_is_the_reason() {
+        let failed = ExitStatus::from_raw(1 << 8);
+        assert_eq!(reason(failed, "warning: x\nError: not Wasm\n\n"), "not Wasm");
+        assert!(reason(failed, "").contains("exit status: 1"));
+    }
+
+    #[test]
+    fn a_kill_hints_at_memory() {
+        assert!(reason(ExitStatus::from_raw(9), "").contains("want of memory"));
+        assert!(!reason(ExitStatus::from_raw(11), "").contains("memory"));
+    }
+}

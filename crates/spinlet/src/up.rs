@@ -1,0 +1,180 @@
+//! `spinlet up`: serve an app on this machine.
+
+mod banner;
+mod jobs;
+mod listen;
+mod stop;
+mod supervisor;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use control::{AppSource, RunSpec};
+
+use crate::arguments::KeyValue;
+use crate::compiler::Compiler;
+use crate::console::Console;
+use crate::environment::Environment;
+use crate::registry_arguments::RegistryArguments;
+use crate::subject::{self, Subject};
+use crate::{images, local_app};
+
+use listen::Listen;
+use supervisor::Supervisor;
+
+const LISTEN_VARIABLE: &str = "SPIN_HTTP_LISTEN_ADDR";
+const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
+const RUNTIME: &str = "spinlet-runtime";
+
+const EXAMPLES: &str = "\
+Examples:
+  spinlet up                                     the app in this folder
+  spinlet up examples/hello-rust                 the app in that folder
+  spinlet up hello.wasm                          a single component, on every path
+  spinlet up ghcr.io/me/hello:v1                 an app from a registry
+  spinlet up . --listen 0.0.0.0:8080             for other machines, on another port
+  spinlet up . --variable greeting=Hi            with a value for a variable of the app
+
+Ctrl-C finishes the requests in flight, a second Ctrl-C cuts them off.";
+
+/// Arguments of `spinlet up`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct UpArguments {
+    /// Folder with a spin.toml, a spin.toml, a .wasm file, an OCI image layout
+    /// (folder or .tar), or an image reference
+    #[arg(value_name = "PATH|REFERENCE", default_value = ".")]
+    app: String,
+
+    /// Address to serve on: IP:PORT, or just a port of this machine
+    /// [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<Listen>,
+
+    /// Set a variable of the environment that configures the app; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    env: Vec<KeyValue>,
+
+    /// Set a variable of the app; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    variable: Vec<KeyValue>,
+
+    #[command(flatten)]
+    registry: RegistryArguments,
+}
+
+/// Serves until a signal or the end of the app; the code is the runtime's.
+pub(crate) async fn run(
+    arguments: UpArguments,
+    environment: &Environment,
+    console: &Console,
+) -> anyhow::Result<ExitCode> {
+    let variables = app_environment(&arguments, environment)?;
+    let subject = subject::decide(&arguments.app)?;
+    let runtime = payload::locate(&environment.state_dir, RUNTIME)
+        .with_context(|| format!("cannot find {RUNTIME}"))?;
+    let compiler = Compiler::locate(environment)?;
+    let app = source(subject, &arguments, environment, console).await?;
+    let spec = RunSpec {
+        id: arguments.app.clone(),
+        app,
+        cache_dir: compiler.cache().to_owned(),
+        environment: variables,
+        args: Vec::new(),
+        default_listen: DEFAULT_LISTEN.to_owned(),
+        sandbox: None,
+    };
+    Supervisor::start(&runtime, compiler, console)?.supervise(spec).await
+}
+
+async fn source(
+    subject: Subject,
+    arguments: &UpArguments,
+    environment: &Environment,
+    console: &Console,
+) -> anyhow::Result<AppSource> {
+    Ok(match subject {
+        Subject::Manifest(path) => {
+            local_app::check_built(&path)?;
+            AppSource::Manifest(path)
+        }
+        Subject::Wasm(path) => AppSource::Wasm(path),
+        Subject::Layout(path) => AppSource::Layout(path),
+        Subject::Reference(reference) => {
+            let (layout, _) =
+                images::pull(&reference, &arguments.registry, environment, console).await?;
+            AppSource::Layout(layout)
+        }
+    })
+}
+
+/// What configures the app: our own environment, then the arguments.
+fn app_environment(
+    arguments: &UpArguments,
+    environment: &Environment,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut variables = environment.all.clone();
+    for KeyValue { key, value } in &arguments.env {
+        variables.insert(key.clone(), value.clone());
+    }
+    for KeyValue { key, value } in &arguments.variable {
+        app::template::check_variable_name(key)?;
+        variables.insert(format!("SPIN_VARIABLE_{}", key.to_ascii_uppercase()), value.clone());
+    }
+    if let Some(listen) = &arguments.listen {
+        variables.insert(LISTEN_VARIABLE.to_owned(), listen.to_string());
+    }
+    Ok(variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+
+    fn up(arguments: &[&str]) -> UpArguments {
+        let arguments = ["spinlet", "up"].iter().chain(arguments);
+        match Arguments::try_parse_from(arguments).unwrap().command {
+            Command::Up(up) => up,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        Environment {
+            state_dir: "/s".into(),
+            docker_config: None,
+            proxy: registry::Proxy::default(),
+            log_filter: None,
+            no_color: false,
+            all: pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn arguments_win_over_the_environment() {
+        let arguments = up(&[".", "--env", "A=2", "--variable", "api_key=x", "--listen", "8080"]);
+        let environment =
+            environment(&[("A", "1"), ("B", "1"), ("SPIN_HTTP_LISTEN_ADDR", "0.0.0.0:1")]);
+        let variables = app_environment(&arguments, &environment).unwrap();
+        assert_eq!(variables["A"], "2");
+        assert_eq!(variables["B"], "1");
+        assert_eq!(variables["SPIN_VARIABLE_API_KEY"], "x");
+        assert_eq!(variables["SPIN_HTTP_LISTEN_ADDR"], "127.0.0.1:8080");
+    }
+
+    #[test]
+    fn the_folder_one_is_in_is_the_default() {
+        assert_eq!(up(&[]).app, ".");
+    }
+
+    #[test]
+    fn a_name_that_no_variable_can_have_is_refused() {
+        let arguments = up(&[".", "--variable", "Not-A-Name=x"]);
+        assert!(app_environment(&arguments, &environment(&[])).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! Compilations that the runtime waits for, one at a time: each of them may use
+//! every processor and much memory.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::compiler::Compiler;
+use crate::console::{Console, bytes};
+
+/// One compilation.
+pub(super) struct Job {
+    pub(super) digest: String,
+    pub(super) component: String,
+    pub(super) size: u64,
+    pub(super) source: File,
+}
+
+/// The digest and, if it failed, why.
+type Outcome = (String, Option<String>);
+
+/// The compilations of one app.
+pub(super) struct Jobs<'a> {
+    compiler: Compiler,
+    console: &'a Console,
+    waiting: VecDeque<Job>,
+    running: Option<Pin<Box<dyn Future<Output = Outcome> + 'a>>>,
+}
+
+impl<'a> Jobs<'a> {
+    pub(super) fn new(compiler: Compiler, console: &'a Console) -> Self {
+        Self { compiler, console, waiting: VecDeque::new(), running: None }
+    }
+
+    pub(super) fn push(&mut self, job: Job) {
+        self.waiting.push_back(job);
+    }
+
+    /// Ends what runs and forgets what waits.
+    pub(super) fn cancel(&mut self) {
+        self.waiting.clear();
+        self.running = None;
+    }
+
+    /// Waits for the end of a compilation; forever when there is none.
+    ///
+    /// Cancel safety: the compilation goes on.
+    pub(super) async fn next(&mut self) -> Outcome {
+        if self.running.is_none()
+            && let Some(job) = self.waiting.pop_front()
+        {
+            self.running = Some(Box::pin(run(self.compiler.clone(), self.console, job)));
+        }
+        let Some(running) = &mut self.running else {
+            return std::future::pending().await;
+        };
+        let outcome = running.await;
+        self.running = None;
+        outcome
+    }
+}
+
+async fn run(compiler: Compiler, console: &Console, job: Job) -> Outcome {
+    let Job { digest, component, size, source } = job;
+    let what = format!("component {component} ({})", bytes(size));
+    let step = console.step(format!("Compiling {what}"));
+    match compiler.compile(&digest, &component, source).await {
+        Ok(_) => {
+            step.done(&format!("Compiled {what}"));
+            (digest, None)
+        }
+        Err(reason) => (digest, Some(reason)),
+    }
+}

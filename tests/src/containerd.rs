@@ -1,0 +1,382 @@
+//! A private containerd that finds our shim, and `ctr` for it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use fs_err as fs;
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::leak_check::control_groups;
+use crate::process::{
+    Finished, Running, Seen, finish, free_address, processes_of, send_signal, wait_until,
+};
+use crate::workspace::{programs, require_root, tool};
+
+/// The runtime type under which containerd finds our shim.
+pub const RUNTIME: &str = "io.containerd.spin.v2";
+
+/// A start may have to compile the largest guest on a busy machine.
+const COMMAND: Duration = Duration::from_mins(4);
+
+/// One containerd at a time: the traces on the machine are then a test's own.
+static ALONE: Mutex<()> = Mutex::new(());
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A line of containerd's versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// 1.7, at least 1.7.7.
+    V1_7,
+    /// The newest 2.x.
+    V2,
+}
+
+/// A running containerd with folders of its own; at the end of the value
+/// everything that runs under it ends too.
+#[derive(Debug)]
+pub struct Containerd {
+    process: Option<Running>,
+    tools: PathBuf,
+    shim: PathBuf,
+    state: PathBuf,
+    namespace: String,
+    folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// A line of `ctr task ls`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Process id of the task.
+    pub pid: u32,
+    /// `CREATED`, `RUNNING`, `STOPPED` …
+    pub status: String,
+}
+
+impl Containerd {
+    /// Starts a containerd; our state directory is new and empty.
+    ///
+    /// # Errors
+    /// Fails without root, and when a part is missing or does not answer.
+    pub fn start(version: Version) -> Result<Self> {
+        Self::start_with_state(version, None)
+    }
+
+    /// Starts a containerd with a given state directory of ours, so that what
+    /// another one compiled is found there.
+    ///
+    /// # Errors
+    /// Fails without root, and when a part is missing or does not answer.
+    pub fn start_with_state(version: Version, state: Option<&Path>) -> Result<Self> {
+        require_root()?;
+        let tools = tool(match version {
+            Version::V1_7 => "containerd-1.7",
+            Version::V2 => "containerd-2",
+        })?;
+        let shim = programs()?;
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::Builder::new().prefix("spinlet-test-").tempdir()?;
+        let state = state.map_or_else(|| folder.path().join("spinlet"), Path::to_owned);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("spinlet-test-{}-{number}", std::process::id());
+        fs::write(folder.path().join("config.toml"), configuration(folder.path()))?;
+        let process = None;
+        let mut containerd = Self { process, tools, shim, state, namespace, folder, _alone: alone };
+        containerd.launch()?;
+        Ok(containerd)
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = [self.shim.clone()].into_iter().chain(std::env::split_paths(&path));
+        let mut command = Command::new(self.tools.join("containerd"));
+        command
+            .arg("--config")
+            .arg(self.folder().join("config.toml"))
+            .env("PATH", std::env::join_paths(folders)?)
+            .env("SPINLET_STATE_DIR", &self.state);
+        self.process = Some(Running::start(&mut command, &self.log_file())?);
+        wait_until(Duration::from_secs(30), || Ok(self.ctr(&["version"]).ok()))
+            .with_context(|| format!("containerd does not answer\n{}", self.log()))?;
+        Ok(())
+    }
+
+    /// Ends containerd with a signal and starts it again; its tasks go on.
+    ///
+    /// # Errors
+    /// Fails when it does not end or not come back.
+    pub fn restart(&mut self, signal: Signal) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.signal(signal)?;
+            process.wait(Duration::from_secs(20))?;
+        }
+        self.launch()
+    }
+
+    /// The folder that everything of this containerd is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Our own state directory.
+    pub fn state(&self) -> PathBuf {
+        self.state.clone()
+    }
+
+    /// The containerd namespace of this test.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What containerd has logged.
+    pub fn log(&self) -> String {
+        fs::read(self.log_file())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder().join("containerd.log")
+    }
+
+    /// Where containerd keeps the bundles of this namespace.
+    pub fn bundle_folders(&self) -> [PathBuf; 2] {
+        ["root", "state"].map(|kind| {
+            let tasks = self.folder().join(kind).join("io.containerd.runtime.v2.task");
+            tasks.join(&self.namespace)
+        })
+    }
+
+    /// A command of `ctr`.
+    pub fn ctr_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.tools.join("ctr"));
+        command.arg("--address").arg(self.folder().join("containerd.sock"));
+        command.args(["--namespace", &self.namespace]).args(arguments);
+        command
+    }
+
+    /// Runs `ctr` to its end, however that is.
+    ///
+    /// # Errors
+    /// Fails when it does not end in time.
+    pub fn try_ctr(&self, arguments: &[&str]) -> Result<Finished> {
+        finish(&mut self.ctr_command(arguments), COMMAND)
+    }
+
+    /// Runs `ctr`, which must succeed; returns its standard output.
+    ///
+    /// # Errors
+    /// Fails when it does not; the error carries what it wrote and the end of
+    /// containerd's log.
+    pub fn ctr(&self, arguments: &[&str]) -> Result<String> {
+        let finished = self.try_ctr(arguments)?;
+        let log = self.log();
+        let tail: Vec<&str> = log.lines().rev().take(30).collect();
+        let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+        ensure!(finished.status.success(), "ctr {arguments:?}\n{}\n{tail}", finished.text());
+        Ok(finished.stdout)
+    }
+
+    /// Pulls an image over plain HTTP.
+    ///
+    /// # Errors
+    /// Fails when containerd cannot have it.
+    pub fn pull(&self, image: &str) -> Result<()> {
+        self.ctr(&["image", "pull", "--plain-http", image]).map(drop)
+    }
+
+    /// Runs an image under our shim, with more options for `ctr run`; however
+    /// that ends.
+    ///
+    /// # Errors
+    /// Fails when `ctr` does not end in time.
+    pub fn try_run(&self, image: &str, id: &str, options: &[&str]) -> Result<Finished> {
+        let mut arguments = vec!["run", "-d", "--runtime", RUNTIME];
+        arguments.extend_from_slice(options);
+        arguments.extend_from_slice(&[image, id, "/"]);
+        self.try_ctr(&arguments)
+    }
+
+    /// Runs an image in the host's network on a free address, which it listens
+    /// on when this returns.
+    ///
+    /// # Errors
+    /// Fails when the start fails.
+    pub fn run(&self, image: &str, id: &str, options: &[&str]) -> Result<SocketAddr> {
+        let address = free_address()?;
+        let listen = format!("SPIN_HTTP_LISTEN_ADDR={address}");
+        let mut all = vec!["--net-host", "--env", &listen];
+        all.extend_from_slice(options);
+        let finished = self.try_run(image, id, &all)?;
+        ensure!(finished.status.success(), "{}\n{}", finished.text(), self.log());
+        Ok(address)
+    }
+
+    /// A task as `ctr task ls` shows it; none when there is no such task.
+    ///
+    /// # Errors
+    /// Fails when containerd does not answer.
+    pub fn task(&self, id: &str) -> Result<Option<Task>> {
+        let table = self.ctr(&["task", "ls"])?;
+        for line in table.lines() {
+            if let [name, pid, status] = line.split_whitespace().collect::<Vec<_>>()[..]
+                && name == id
+            {
+                return Ok(Some(Task { pid: pid.parse()?, status: status.into() }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until a task has stopped.
+    ///
+    /// # Errors
+    /// Fails when it does not within 20 seconds.
+    pub fn wait_for_stop(&self, id: &str) -> Result<()> {
+        let stopped = || {
+            let task = self.task(id)?;
+            Ok(task.is_none_or(|task| task.status == "STOPPED").then_some(()))
+        };
+        wait_until(Duration::from_secs(20), stopped)
+            .with_context(|| format!("task {id} does not stop\n{}", self.log()))
+    }
+
+    /// Deletes a stopped task and its container; returns the task's exit code.
+    ///
+    /// # Errors
+    /// Fails when the container cannot be deleted.
+    pub fn delete(&self, id: &str) -> Result<Option<i32>> {
+        let finished = self.try_ctr(&["task", "delete", id])?;
+        self.ctr(&["container", "delete", id])?;
+        Ok(finished.status.code())
+    }
+
+    /// Sends a signal to a task, waits for its end, deletes it; returns its exit
+    /// code.
+    ///
+    /// # Errors
+    /// Fails when one of these steps does.
+    pub fn stop(&self, id: &str, signal: &str) -> Result<Option<i32>> {
+        self.ctr(&["task", "kill", "-s", signal, id])?;
+        self.wait_for_stop(id)?;
+        self.delete(id)
+    }
+
+    /// Our processes under this containerd whose program has this name.
+    pub fn processes(&self, program: &str) -> Vec<Seen> {
+        let mut processes = processes_of(self.folder());
+        processes.extend(processes_of(&self.state));
+        processes.retain(|process| process.program == program);
+        processes.sort_by_key(|process| process.pid);
+        processes.dedup();
+        processes
+    }
+
+    /// Starts to record the events of this namespace.
+    ///
+    /// # Errors
+    /// Fails when `ctr` cannot be started.
+    pub fn record_events(&self) -> Result<Events> {
+        let log = self.folder().join("events");
+        let process = Running::start(&mut self.ctr_command(&["events"]), &log)?;
+        // There is no sign that the subscription stands: make events until one comes.
+        let label = |value: &str| {
+            self.ctr(&["namespace", "label", &self.namespace, &format!("probe={value}")])
+        };
+        self.try_ctr(&["namespace", "create", &self.namespace])?;
+        wait_until(Duration::from_secs(10), || {
+            label("x")?;
+            Ok((!process.output().is_empty()).then_some(()))
+        })
+        .context("no events come")?;
+        Ok(Events { process })
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The test's own output: what the failure cannot say itself.
+            let log = self.log();
+            let tail = log.lines().rev().take(40).collect::<Vec<_>>();
+            let text = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+            let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), text.as_bytes());
+        }
+        drop(self.process.take());
+        for place in [self.folder.path(), &self.state] {
+            for process in processes_of(place) {
+                let _ = send_signal(process.pid, Signal::KILL);
+            }
+        }
+        let gone = || Ok(processes_of(self.folder.path()).is_empty().then_some(()));
+        let _ = wait_until(Duration::from_secs(5), gone);
+        unmount_below(self.folder.path());
+        for group in control_groups(&self.namespace) {
+            let _ = fs::remove_dir(&group);
+            let _ = group.parent().map(fs::remove_dir);
+        }
+    }
+}
+
+fn unmount_below(folder: &Path) {
+    let place = folder.display().to_string();
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut points: Vec<&str> = points.filter(|point| point.starts_with(&place)).collect();
+    points.sort_unstable();
+    for point in points.iter().rev() {
+        let _ = rustix::mount::unmount(*point, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// CRI and NRI are left out: they would need a network and fixed places.
+fn configuration(folder: &Path) -> String {
+    let place = folder.display();
+    format!(
+        "version = 2\nroot = \"{place}/root\"\nstate = \"{place}/state\"\n\
+         disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.images\", \
+         \"io.containerd.cri.v1.runtime\", \"io.containerd.nri.v1.nri\", \
+         \"io.containerd.podsandbox.controller.v1.podsandbox\"]\n\
+         [grpc]\naddress = \"{place}/containerd.sock\"\n\
+         [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{place}/opt\"\n"
+    )
+}
+
+/// The recorded events of a namespace.
+#[derive(Debug)]
+pub struct Events {
+    process: Running,
+}
+
+impl Events {
+    /// The events of tasks so far: topic and content, in their order.
+    pub fn of_tasks(&self) -> Vec<(String, Value)> {
+        let text = self.process.output();
+        let event = |line: &str| {
+            let start = line.find(" /tasks/")?;
+            let (topic, content) = line.get(start + 1..)?.split_once(' ')?;
+            Some((topic.to_owned(), serde_json::from_str(content).ok()?))
+        };
+        text.lines().filter_map(event).collect()
+    }
+
+    /// Waits until so many events of tasks have come, then for a moment more,
+    /// so that one too many is seen as well; returns their topics.
+    ///
+    /// # Errors
+    /// Fails when fewer come within ten seconds.
+    pub fn topics(&self, count: usize) -> Result<Vec<String>> {
+        let enough = || Ok((self.of_tasks().len() >= count).then_some(()));
+        wait_until(Duration::from_secs(10), enough)
+            .with_context(|| format!("too few events:\n{}", self.process.output()))?;
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(self.of_tasks().into_iter().map(|(topic, _)| topic).collect())
+    }
+}

@@ -1,0 +1,286 @@
+//! The rules of the workspace: who may depend on whom, which lints hold, what
+//! may be linked, and that the documents name what exists.
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on ends where it is")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use fs_err as fs;
+use integration_tests::process::output_of;
+use integration_tests::workspace::repository;
+use serde_json::Value;
+
+/// Every edge between our packages; one that is missing here or is not used is
+/// a failure.
+const EDGES: &[(&str, &[&str])] = &[
+    ("app", &[]),
+    ("artifact", &["app"]),
+    ("benches", &[]),
+    ("compiler", &["app", "componentize", "engine", "process-setup"]),
+    ("componentize", &[]),
+    ("container", &[]),
+    (
+        "containerd-shim-spin",
+        &["container", "containerd-task", "control", "payload", "process-setup"],
+    ),
+    ("containerd-task", &[]),
+    ("content-store", &["app", "artifact"]),
+    ("control", &[]),
+    ("engine", &["app"]),
+    ("host", &["app", "engine"]),
+    ("http-trigger", &["app", "engine", "host"]),
+    ("integration-tests", &["container"]),
+    ("payload", &[]),
+    ("process-setup", &[]),
+    ("registry", &["app", "artifact"]),
+    (
+        "runtime",
+        &[
+            "app",
+            "artifact",
+            "container",
+            "content-store",
+            "control",
+            "engine",
+            "host",
+            "http-trigger",
+            "process-setup",
+            "wasi-snapshots",
+        ],
+    ),
+    ("spinlet", &["app", "artifact", "control", "payload", "process-setup", "registry"]),
+    ("wasi-snapshots", &[]),
+];
+
+/// The engine must stay out of these: they are in the shim's process, in the
+/// command line's, or below both.
+const WITHOUT_ENGINE: &[&str] = &[
+    "app",
+    "artifact",
+    "container",
+    "containerd-shim-spin",
+    "containerd-task",
+    "content-store",
+    "control",
+    "payload",
+    "process-setup",
+    "registry",
+    "spinlet",
+];
+
+/// The whole dependency graph, without what only tests need.
+struct Graph {
+    packages: BTreeMap<String, Package>,
+}
+
+struct Package {
+    name: String,
+    manifest: PathBuf,
+    ours: bool,
+    dependencies: Vec<String>,
+}
+
+impl Graph {
+    fn read() -> Result<Self> {
+        let metadata = cargo(&["metadata", "--locked", "--format-version", "1"])?;
+        let metadata: Value = serde_json::from_str(&metadata)?;
+        let members = strings(&metadata["workspace_members"]);
+        let mut packages = BTreeMap::new();
+        for package in metadata["packages"].as_array().context("no packages")? {
+            let id = text(&package["id"]);
+            let entry = Package {
+                name: text(&package["name"]),
+                manifest: PathBuf::from(text(&package["manifest_path"])),
+                ours: members.contains(&id),
+                dependencies: Vec::new(),
+            };
+            packages.insert(id, entry);
+        }
+        for node in metadata["resolve"]["nodes"].as_array().context("no graph")? {
+            let package = packages.get_mut(&text(&node["id"])).context("a node without package")?;
+            for dependency in node["deps"].as_array().context("no dependencies")? {
+                let kinds = dependency["dep_kinds"].as_array().context("no kinds")?;
+                if kinds.iter().any(|kind| kind["kind"].as_str() != Some("dev")) {
+                    package.dependencies.push(text(&dependency["pkg"]));
+                }
+            }
+        }
+        Ok(Self { packages })
+    }
+
+    fn ours(&self) -> impl Iterator<Item = &Package> {
+        self.packages.values().filter(|package| package.ours)
+    }
+
+    /// The names of everything that a package needs, directly or not.
+    fn below(&self, package: &Package) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        let mut ids: Vec<&String> = package.dependencies.iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(id) = ids.pop() {
+            if seen.insert(id) {
+                names.insert(self.packages[id].name.as_str());
+                ids.extend(&self.packages[id].dependencies);
+            }
+        }
+        names
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(env!("CARGO"));
+    output_of(command.current_dir(repository()).args(arguments), Duration::from_mins(2))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().map(text).collect()
+}
+
+/// Every file below a folder with this extension, without build output.
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
+            found.extend(files(&path, extension)?);
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn our_packages_depend_on_each_other_only_in_the_allowed_directions() -> Result<()> {
+    let graph = Graph::read()?;
+    let mut actual = BTreeMap::new();
+    for package in graph.ours() {
+        let ours = package.dependencies.iter().map(|id| &graph.packages[id]);
+        let names: BTreeSet<&str> =
+            ours.filter(|other| other.ours).map(|other| other.name.as_str()).collect();
+        actual.insert(package.name.as_str(), names);
+    }
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        EDGES.iter().map(|(name, edges)| (*name, edges.iter().copied().collect())).collect();
+    assert_eq!(actual, allowed, "left: what is; right: what may be");
+    Ok(())
+}
+
+#[test]
+fn wasmtime_cannot_be_reached_from_the_shim_and_the_command_line() -> Result<()> {
+    let graph = Graph::read()?;
+    for package in graph.ours().filter(|package| WITHOUT_ENGINE.contains(&package.name.as_str())) {
+        let below = graph.below(package);
+        let engine: Vec<_> = below
+            .iter()
+            .filter(|name| name.starts_with("wasmtime") || name.starts_with("cranelift"))
+            .collect();
+        assert!(engine.is_empty(), "{} reaches {engine:?}", package.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_runtime_contains_no_compiler() -> Result<()> {
+    let arguments = ["tree", "--locked", "-p", "runtime", "-e", "normal", "--prefix", "none"];
+    let tree = cargo(&arguments)?;
+    ensure!(tree.contains("wasmtime v"), "the runtime has no engine either:\n{tree}");
+    for line in tree.lines() {
+        assert!(
+            !line.starts_with("cranelift-codegen ")
+                && !line.starts_with("wasmtime-internal-cranelift"),
+            "the runtime contains {line}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn no_crate_of_the_spin_project_or_of_runwasi_is_linked() -> Result<()> {
+    for package in Graph::read()?.packages.values().filter(|package| !package.ours) {
+        let name = package.name.as_str();
+        let foreign = name.starts_with("spin-")
+            || name.starts_with("containerd-shim-wasm")
+            || name.starts_with("containerd-shimkit");
+        assert!(!foreign, "{name} must not be used");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_package_inherits_the_lints_of_the_workspace() -> Result<()> {
+    for package in Graph::read()?.ours() {
+        let manifest = fs::read_to_string(&package.manifest)?;
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{}", package.manifest.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn every_package_reads_its_environment_in_one_file() -> Result<()> {
+    for package in Graph::read()?.ours() {
+        let sources = package.manifest.with_file_name("src");
+        let mut readers = Vec::new();
+        for file in files(&sources, "rs")? {
+            let source = fs::read_to_string(&file)?;
+            // What comes after is compiled for unit tests only.
+            let program = source.split("#[cfg(test)]").next().unwrap_or_default();
+            let reads = ["env::var(", "env::vars(", "env::var_os(", "env::vars_os("];
+            let test = file.ends_with("tests.rs") || package.name == "integration-tests";
+            if !test && reads.iter().any(|read| program.contains(read)) {
+                readers.push(file);
+            }
+        }
+        assert!(readers.len() <= 1, "{} reads it in {readers:?}", package.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_documents_name_only_paths_that_exist() -> Result<()> {
+    let roots = ["crates/", "scripts/", "examples/", "tests/", "benches/", "runtimeclass/", ".ci/"];
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"] {
+        let source = fs::read_to_string(repository().join(document))?;
+        let words =
+            source.split(|letter: char| letter.is_whitespace() || "`()[]<>|,;".contains(letter));
+        for word in words {
+            let path = word.trim_start_matches("./").trim_end_matches(['.', ':', '/']);
+            let exact = roots.iter().any(|root| path.starts_with(root))
+                && !path.contains(['*', '{', '$', '…', '=']);
+            if exact {
+                assert!(repository().join(path).exists(), "{document} names {path}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_guest_is_used_by_a_test_and_every_example_has_a_readme() -> Result<()> {
+    let mut sources = String::new();
+    for file in files(&repository().join("tests"), "rs")? {
+        if !file.components().any(|part| part.as_os_str() == "guests") {
+            sources += &fs::read_to_string(file)?;
+        }
+    }
+    for folder in ["examples", "tests/guests"] {
+        for manifest in files(&repository().join(folder), "toml")? {
+            let Some(guest) = manifest.parent().filter(|_| manifest.ends_with("spin.toml")) else {
+                continue;
+            };
+            let name = guest.file_name().context("a guest without name")?.to_string_lossy();
+            assert!(sources.contains(&format!("\"{name}\"")), "no test uses the guest {name}");
+            if folder == "examples" {
+                assert!(guest.join("README.md").is_file(), "{name} has no README.md");
+            }
+        }
+    }
+    Ok(())
+}

@@ -27,19 +27,21 @@ impl Arguments {
         let (mut cache, mut digest, mut component, mut max_bytes) = (None, None, None, None);
         let mut arguments = arguments.into_iter();
         while let Some(option) = arguments.next() {
-            let value =
-                arguments.next().with_context(|| format!("{option:?} lacks a value; {USAGE}"))?;
-            let text = value.to_str().with_context(|| format!("{value:?} is not UTF-8 text"));
+            let value = arguments
+                .next()
+                .with_context(|| format!("{} lacks a value; {USAGE}", option.display()))?;
+            let text =
+                value.to_str().with_context(|| format!("{} is not UTF-8 text", value.display()));
             match option.to_str() {
                 Some("--cache") => cache = Some(PathBuf::from(value)),
                 Some("--digest") => digest = Some(text?.parse::<Digest>()?),
                 Some("--component") => component = Some(text?.to_owned()),
                 Some("--max-bytes") => max_bytes = Some(read_max_bytes(text?)?),
-                _ => bail!("{option:?} is not an option; {USAGE}"),
+                _ => bail!("{} is not an option; {USAGE}", option.display()),
             }
         }
         let cache = cache.with_context(|| format!("--cache is missing; {USAGE}"))?;
-        ensure!(cache.is_absolute(), "--cache is {cache:?}, expected an absolute path");
+        ensure!(cache.is_absolute(), "--cache is {}, expected an absolute path", cache.display());
         let digest = digest.with_context(|| format!("--digest is missing; {USAGE}"))?;
         let component = component.unwrap_or_else(|| digest.to_string());
         let max_bytes = max_bytes.unwrap_or(engine::DEFAULT_MAX_BYTES);

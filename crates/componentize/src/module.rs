@@ -1,6 +1,6 @@
 //! What a core module tells about how it was built.
 
-use wasmparser::{BinaryReaderError, Encoding, KnownCustom, Parser, Payload};
+use wasmparser::{BinaryReaderError, KnownCustom, Parser, Payload};
 
 use crate::ComponentizeError;
 
@@ -23,9 +23,9 @@ pub(crate) struct Module {
     clang: Option<String>,
     has_component_type: bool,
     has_start: bool,
-    has_realloc: bool,
-    has_legacy_realloc: bool,
-    has_legacy_handler: bool,
+    /// Exports what wit-bindgen makes a module export; in a module without any
+    /// other sign of it, a version that left none.
+    has_bindgen_export: bool,
 }
 
 impl Module {
@@ -34,7 +34,6 @@ impl Module {
         let mut module = Self::default();
         for payload in Parser::new(0).parse_all(source) {
             match payload? {
-                Payload::Version { encoding: Encoding::Module, .. } => {}
                 Payload::CustomSection(section) if section.name().starts_with("component-type") => {
                     module.has_component_type = true;
                 }
@@ -78,9 +77,10 @@ impl Module {
     fn read_export(&mut self, name: &str) {
         match name {
             "_start" => self.has_start = true,
-            "cabi_realloc" => self.has_realloc = true,
-            "canonical_abi_realloc" => self.has_legacy_realloc = true,
-            "handle-http-request" | "handle-redis-message" => self.has_legacy_handler = true,
+            "cabi_realloc"
+            | "canonical_abi_realloc"
+            | "handle-http-request"
+            | "handle-redis-message" => self.has_bindgen_export = true,
             _ => {}
         }
     }
@@ -98,7 +98,7 @@ impl Module {
             return Ok(Wrapping::Reactor);
         }
         // TinyGo's modules of that generation export `_start` as well.
-        if self.has_realloc || self.has_legacy_realloc || self.has_legacy_handler {
+        if self.has_bindgen_export {
             return Err(ComponentizeError::LegacyBindgen);
         }
         if !self.has_start {

@@ -26,4 +26,4 @@ pub mod enter;
 pub mod spawn;
 mod syscalls;
 
-pub use bundle::{Bundle, RootfsMount};
+pub use bundle::{Bundle, BundleError, RootfsMount};

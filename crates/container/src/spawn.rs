@@ -180,6 +180,17 @@ impl AsFd for Child {
     }
 }
 
+/// Takes over a descriptor that this process was started with, such as one of
+/// [`Program::descriptors`]; from now on it is close-on-exec. Each can be taken
+/// once.
+///
+/// # Errors
+/// Fails when there is no such descriptor, and when it is close-on-exec: then
+/// this process has opened it itself, or has taken it already.
+pub fn inherited(number: i32) -> std::io::Result<OwnedFd> {
+    Ok(syscalls::inherited(number)?)
+}
+
 fn exit_of(status: &WaitIdStatus) -> Option<Exit> {
     status.exit_status().map(Exit::Code).or_else(|| status.terminating_signal().map(Exit::Signal))
 }

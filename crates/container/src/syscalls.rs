@@ -316,6 +316,30 @@ fn last_errno() -> Errno {
     Errno::from_raw_os_error(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
 }
 
+/// Takes over a descriptor that came through `execve`.
+pub(crate) fn inherited(number: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: the calls read and set a flag of a number; they touch no memory.
+    #[expect(unsafe_code, reason = "the number has no owner that could be borrowed")]
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(last_errno());
+    }
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(Errno::ACCESS);
+    }
+    // SAFETY: as above.
+    #[expect(unsafe_code, reason = "the number has no owner that could be borrowed")]
+    let result = unsafe { libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) };
+    if result < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: a descriptor without the flag came through execve: the standard
+    // library and rustix set it on whatever they open. Nothing in this process
+    // owns such a number, and as it has the flag now nobody takes it again.
+    #[expect(unsafe_code, reason = "takes over what the parent process gave")]
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Duplicates a descriptor to a number above those that programs are given, so
 /// that placing one never overwrites another's source.
 pub(crate) fn lift(descriptor: impl AsFd) -> Result<OwnedFd, Errno> {

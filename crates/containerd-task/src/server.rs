@@ -16,6 +16,9 @@ use crate::service::TaskService;
 /// How long tasks may drain after the shim itself is told to end, well below
 /// the 90 seconds that a system gives at its own shutdown.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long a shim goes on without a task. Between a start and the create for it
+/// containerd does nothing that takes long; a longer pause means that it died.
+const IDLE: Duration = Duration::from_secs(30);
 /// How long events and answers may take to leave when the shim ends.
 const FLUSH: Duration = Duration::from_secs(2);
 
@@ -33,9 +36,9 @@ pub enum ServeError {
     Serve(#[source] ttrpc::Error),
 }
 
-/// Serves until containerd has deleted every task and shut the service down, or
-/// until SIGTERM or SIGINT, which end the tasks first. Removes `socket` at the
-/// end.
+/// Serves until containerd has deleted every task and shut the service down, until
+/// there has been no task for 30 seconds, or until SIGTERM or SIGINT, which end
+/// the tasks first. Removes `socket` at the end.
 ///
 /// To be called on a current-thread runtime, from the thread that starts child
 /// processes: as long as that thread lives, so do they.
@@ -61,6 +64,7 @@ pub async fn serve(
 
     tokio::select! {
         () = service.shut_down() => tracing::info!("shut down by containerd"),
+        () = service.abandoned(IDLE) => tracing::warn!("ended: nobody uses this shim"),
         _ = terminate.recv() => service.terminate(GRACE).await,
         _ = interrupt.recv() => service.terminate(GRACE).await,
     }

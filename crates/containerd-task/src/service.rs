@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use containerd_shim_protos::shim_async;
 use containerd_shim_protos::ttrpc::Result as TtrpcResult;
 use containerd_shim_protos::ttrpc::r#async::{Service, TtrpcContext};
 use containerd_shim_protos::types::mount::Mount;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
@@ -54,6 +55,8 @@ struct Inner {
     workload: Box<dyn Workload>,
     publisher: Arc<Publisher>,
     tasks: Mutex<HashMap<String, Slot>>,
+    /// How many creates there were.
+    creates: AtomicU64,
     shutdown: CancellationToken,
 }
 
@@ -105,6 +108,7 @@ impl TaskService {
             workload: Box::new(workload),
             publisher: Arc::new(publisher),
             tasks: Mutex::default(),
+            creates: AtomicU64::new(0),
             shutdown: CancellationToken::new(),
         }))
     }
@@ -121,6 +125,19 @@ impl TaskService {
     /// Waits until containerd has shut the service down.
     pub async fn shut_down(&self) {
         self.0.shutdown.cancelled().await;
+    }
+
+    /// Waits until there has been no task for `idle`: whoever started this shim has
+    /// died before it could use or end it.
+    pub async fn abandoned(&self, idle: Duration) {
+        let mut creates = self.0.creates.load(Ordering::Relaxed);
+        loop {
+            sleep(idle).await;
+            let before = std::mem::replace(&mut creates, self.0.creates.load(Ordering::Relaxed));
+            if before == creates && self.0.tasks().is_empty() {
+                return;
+            }
+        }
     }
 
     /// Waits, at most for `limit`, until all events have reached containerd.
@@ -231,6 +248,7 @@ struct Reservation {
 impl Reservation {
     fn new(inner: Arc<Inner>, request: &CreateRequest) -> Result<Self, Error> {
         let (id, creation) = (request.id.as_str(), Creation::new(request));
+        inner.creates.fetch_add(1, Ordering::Relaxed);
         let mut tasks = inner.tasks();
         if tasks.contains_key(id) {
             return Err(Error::AlreadyExists(format!("task {id} exists already")));

@@ -113,47 +113,47 @@ mod tests {
         assert_eq!(ticks(Duration::from_millis(100)), 11);
         assert!(ticks(Duration::MAX) > 1 << 40);
     }
-}
 
-#[cfg(all(test, feature = "compile"))]
-mod tests_with_guests {
-    use std::time::Instant;
+    #[cfg(feature = "compile")]
+    mod with_guests {
+        use std::time::Instant;
 
-    use wasmtime::{Instance, Module, Store};
+        use wasmtime::{Instance, Module, Store};
 
-    use super::*;
+        use super::*;
 
-    /// Runs a guest that never ends by itself; how long the deadline of one
-    /// epoch took to stop it, `patience` at most.
-    fn stopped_after(engine: &Engine, patience: Duration) -> Duration {
-        let endless = "(module (func (export \"run\") (loop br 0)))";
-        let module = Module::new(engine, endless).unwrap();
-        let mut store = Store::new(engine, ());
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
-        let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
-        store.set_epoch_deadline(1);
-        let started = Instant::now();
-        let stopper = engine.clone();
-        let stop = thread::spawn(move || {
-            thread::sleep(patience);
-            stopper.increment_epoch();
-        });
-        run.call(&mut store, ()).unwrap_err();
-        let elapsed = started.elapsed();
-        stop.join().unwrap();
-        elapsed
-    }
+        /// Runs a guest that never ends by itself; how long the deadline of one
+        /// epoch took to stop it, `patience` at most.
+        fn stopped_after(engine: &Engine, patience: Duration) -> Duration {
+            let endless = wat::parse_str("(module (func (export \"run\") (loop br 0)))").unwrap();
+            let module = Module::new(engine, endless).unwrap();
+            let mut store = Store::new(engine, ());
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+            store.set_epoch_deadline(1);
+            let started = Instant::now();
+            let stopper = engine.clone();
+            let stop = thread::spawn(move || {
+                thread::sleep(patience);
+                stopper.increment_epoch();
+            });
+            run.call(&mut store, ()).unwrap_err();
+            let elapsed = started.elapsed();
+            stop.join().unwrap();
+            elapsed
+        }
 
-    #[test]
-    fn a_guest_is_interrupted_while_something_runs_and_the_clock_rests_otherwise() {
-        let engine = Engine::new(&crate::config().unwrap()).unwrap();
-        let ticker = EpochTicker::start(&engine).unwrap();
-        let patience = Duration::from_millis(500);
-        assert!(stopped_after(&engine, patience) >= patience);
-        let running = ticker.running();
-        assert!(stopped_after(&engine, patience) < patience);
-        drop(running);
-        thread::sleep(5 * TICK);
-        assert!(stopped_after(&engine, patience) >= patience);
+        #[test]
+        fn a_guest_is_interrupted_while_something_runs_and_the_clock_rests_otherwise() {
+            let engine = Engine::new(&crate::config().unwrap()).unwrap();
+            let ticker = EpochTicker::start(&engine).unwrap();
+            let patience = Duration::from_millis(500);
+            assert!(stopped_after(&engine, patience) >= patience);
+            let running = ticker.running();
+            assert!(stopped_after(&engine, patience) < patience);
+            drop(running);
+            thread::sleep(5 * TICK);
+            assert!(stopped_after(&engine, patience) >= patience);
+        }
     }
 }

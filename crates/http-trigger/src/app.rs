@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use app::{LockedApp, Problems};
 use bytes::Bytes;
-use host::{AppHost, ChainTarget, ChainedHandler, ChainedResponse, Linking, Mount};
+use host::{AppHost, ChainTarget, ChainedHandler, ChainedResponse, GuestFiles, Linking};
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
@@ -36,7 +36,7 @@ pub struct LoadedComponent {
     /// Its code.
     pub component: Component,
     /// What it sees of the file system.
-    pub mounts: Vec<Mount>,
+    pub files: GuestFiles,
 }
 
 /// What an app is made of.
@@ -179,7 +179,7 @@ fn guest(
     linking: &Linking,
     shared: &Arc<GuestShared>,
 ) -> Result<Guest, String> {
-    let context = host.component(id, loaded.mounts).map_err(|error| chain(&error))?;
+    let context = host.component(id, loaded.files).map_err(|error| chain(&error))?;
     let pre = linking
         .pre_instantiate(host.engine(), id, &loaded.component)
         .map_err(|error| chain(&error))?;
@@ -325,11 +325,11 @@ impl Inner {
             record.matched(found.route.based(), id);
         }
         request::describe(&mut parts, &Matched::by_route(&found, client), &self.base);
-        self.call(guest, http::Request::from_parts(parts, body), depth).await
+        self.ask(guest, http::Request::from_parts(parts, body), depth).await
     }
 
     /// Has `guest` answer, within the limits.
-    async fn call(
+    async fn ask(
         &self,
         guest: &Guest,
         request: http::Request<WasiBody>,
@@ -370,7 +370,7 @@ impl Inner {
                 let guest = self.guests.get(&id).ok_or(Error::DestinationNotFound)?;
                 let path = parts.uri.path().to_owned();
                 request::describe(&mut parts, &Matched::by_name(&path), &self.base);
-                self.call(guest, http::Request::from_parts(parts, body), depth).await
+                self.ask(guest, http::Request::from_parts(parts, body), depth).await
             }
         };
         Ok(response.map(BodyExt::boxed_unsync))

@@ -116,7 +116,9 @@ impl ResponseBody {
 
     /// A body that failed at its start.
     fn failed(source: WasiBody) -> Self {
-        Self { failed: true, ..Self::new(source) }
+        let mut body = Self::new(source);
+        body.failed = true;
+        body
     }
 
     /// A body of which one or two frames were taken.
@@ -133,7 +135,9 @@ impl ResponseBody {
             None => source,
             Some(second) => Rest { second: second.transpose().ok().flatten(), source }.boxed_unsync(),
         };
-        Self { peeked: Some(first), ..Self::new(rest) }
+        let mut body = Self::new(rest);
+        body.peeked = Some(first);
+        body
     }
 
     /// Calls `stop` if the body is dropped before its end. `declared` is the

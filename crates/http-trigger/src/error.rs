@@ -38,6 +38,9 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
+    /// A socket that was handed over cannot be used.
+    #[error("cannot use the socket that was handed over")]
+    TakeOver(#[source] io::Error),
     /// The system refuses.
     #[error("cannot listen on {address}")]
     Listen {

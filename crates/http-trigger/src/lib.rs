@@ -37,4 +37,4 @@ pub use app::{AppParts, HttpApp, LoadedComponent};
 pub use error::{BindError, StartError};
 pub use guest::HandlerError;
 pub use server::{BoundServer, Ended, Shutdown, ShutdownSignal, shutdown};
-pub use settings::{HttpSettings, InstanceReuse};
+pub use settings::{HttpSettings, InstanceReuse, parse_duration};

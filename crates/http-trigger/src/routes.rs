@@ -283,7 +283,13 @@ fn segments(pattern: &str, route: &str) -> Result<Vec<Segment>, RouteError> {
             }
         }
         let segment = match text {
-            "" => None,
+            "" => {
+                // A segment that begins with a dot.
+                if separator == Some('/') && next == Some('.') && !segments.is_empty() {
+                    segments.push(Segment::Slash);
+                }
+                None
+            }
             "*" => Some(Segment::Wildcard),
             ":" => return Err(RouteError::UnnamedParam { route: route() }),
             _ if text.starts_with('*') => {

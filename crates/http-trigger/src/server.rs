@@ -130,6 +130,22 @@ impl HttpApp {
         let address = listener.local_addr().unwrap_or(wanted);
         Ok(BoundServer { app: self, listener, address })
     }
+
+    /// Takes over a socket that listens already, for example one that was bound
+    /// while the process still had the privilege to. Must be called on the tokio
+    /// runtime that will serve.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::TakeOver`] when it is no listening TCP socket.
+    pub fn listen_on(self, listener: std::net::TcpListener) -> Result<BoundServer, BindError> {
+        let taken = listener.set_nonblocking(true).and_then(|()| {
+            let address = listener.local_addr()?;
+            Ok((TcpListener::from_std(listener)?, address))
+        });
+        let (listener, address) = taken.map_err(BindError::TakeOver)?;
+        Ok(BoundServer { app: self, listener, address })
+    }
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -126,7 +126,7 @@ impl HttpSettings {
         read(
             "SPINLET_DRAIN_DELAY",
             &mut |value| {
-                settings.drain_delay = duration(value)?;
+                settings.drain_delay = parse_duration(value)?;
                 Some(())
             },
             DURATION,
@@ -155,12 +155,12 @@ fn count(value: &str, setting: &mut usize) -> Option<()> {
 }
 
 fn positive(value: &str) -> Option<Duration> {
-    duration(value).filter(|duration| !duration.is_zero())
+    parse_duration(value).filter(|duration| !duration.is_zero())
 }
 
 /// Reads `500ms`, `30s`, `2m` or `1h`; a bare number is refused, because nobody
 /// can tell its unit.
-fn duration(value: &str) -> Option<Duration> {
+pub fn parse_duration(value: &str) -> Option<Duration> {
     let digits = value.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = value.split_at_checked(digits)?;
     let number: u32 = number.parse().ok()?;

@@ -333,7 +333,8 @@ impl Context {
         match code {
             401 | 403 => self.denied(),
             404 => self.not_found(),
-            400 if self.plain_http && body.contains("HTTPS server") => {
+            // The second case is the answer to a HEAD request, which has no body.
+            400 if self.plain_http && (body.contains("HTTPS server") || body.is_empty()) => {
                 RegistryError::TlsOnly { registry, reference }
             }
             _ => {

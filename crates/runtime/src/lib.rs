@@ -1,1 +1,38 @@
-//! The runtime process: assemble an app, start, serve, drain, exit
+//! The runtime process: assemble an app, enter its container, serve, drain, exit.
+//!
+//! A supervisor (the shim or the command line) starts one such process for each
+//! Spin container and talks to it as the `control` crate describes. In order:
+//!
+//! 1. [`Settings`]: what the container's environment says, all problems at once.
+//! 2. [`source`]: the app, from containerd, files, or the root filesystem.
+//! 3. [`checks`]: what this version cannot run is refused by name.
+//! 4. [`Code`]: compiled code for each component, from the node's cache, which
+//!    the supervisor fills; this process has no compiler.
+//! 5. [`Sandbox`]: the container's namespaces, file system and privileges.
+//! 6. [`serve`]: sockets that were bound before the privileges were dropped
+//!    listen, until a signal asks to drain.
+//!
+//! The process has one thread until the container is entered, and threads for
+//! serving afterwards. It ends at once when its supervisor dies: nobody would
+//! report its end.
+
+pub mod checks;
+mod code;
+mod environment;
+mod error;
+mod listener;
+mod phases;
+mod sandbox;
+pub mod serve;
+mod signals;
+pub mod source;
+mod supervisor;
+
+pub use code::{Code, LoadedApp};
+pub use environment::Settings;
+pub use error::RuntimeError;
+pub use listener::ReservedAddress;
+pub use phases::Phases;
+pub use sandbox::{EnteredSandbox, Sandbox};
+pub use signals::StopSignals;
+pub use supervisor::Supervisor;

@@ -1,2 +1,137 @@
-//! spinlet-runtime
-fn main() {}
+//! spinlet-runtime: one Spin app, in its container.
+
+use std::io::Write as _;
+
+use control::RunSpec;
+use http_trigger::HttpApp;
+use process_setup::{ExitCode, chain, start_logging};
+use runtime::serve::{Life, Workers, assemble, serve};
+use runtime::{
+    Code, LoadedApp, Phases, ReservedAddress, RuntimeError, Sandbox, Settings, StopSignals,
+    Supervisor, checks, source,
+};
+
+fn main() -> ExitCode {
+    // One thread: a container is entered with one. More are started for serving.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(|source| RuntimeError::Process { attempt: "start", source }) {
+        Ok(runtime) => runtime.block_on(supervised()),
+        Err(error) => report(&error),
+    }
+}
+
+/// Runs what the supervisor says and tells it, and a person, if that fails.
+async fn supervised() -> ExitCode {
+    let (supervisor, spec, mut stop) = match begin().await {
+        Ok(begun) => begun,
+        Err(error) => return report(&error),
+    };
+    let in_container = spec.sandbox.is_some();
+    match run(&supervisor, spec, &mut stop).await {
+        Ok(code) => code,
+        Err(error) => {
+            supervisor.failed(&chain(&error)).await;
+            // The command line shows what it is told; a container has its log.
+            if in_container { report(&error) } else { ExitCode::Failure }
+        }
+    }
+}
+
+async fn begin() -> Result<(Supervisor, RunSpec, StopSignals), RuntimeError> {
+    let supervisor = Supervisor::of_process()?;
+    let stop = StopSignals::install()?;
+    let spec = supervisor.run_spec().await?;
+    Ok((supervisor, spec, stop))
+}
+
+/// From what to run to its end.
+async fn run(
+    supervisor: &Supervisor,
+    spec: RunSpec,
+    stop: &mut StopSignals,
+) -> Result<ExitCode, RuntimeError> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let settings = Settings::read(&spec.environment, &spec.default_listen, processors)?;
+    log(&settings);
+    let mut phases = Phases::default();
+    let loading = load(supervisor, &spec, &settings, &mut phases);
+    let Some((code, loaded, reserved)) = (tokio::select! {
+        loaded = loading => loaded?,
+        () = stop.next() => return Ok(ExitCode::Terminated),
+    }) else {
+        supervisor.not_spin().await?;
+        return Ok(ExitCode::Success);
+    };
+    let app = assemble(code.engine(), loaded, settings.host, settings.http)?;
+    let workers = Workers::start(settings.workers)?;
+    phases.end("assemble");
+    tokio::select! {
+        started = supervisor.created(phases.into_vec()) => started?,
+        () = stop.next() => return Ok(ExitCode::Terminated),
+    }
+    let drain_timeout = settings.drain_timeout;
+    serve(app, reserved, &workers, Life { supervisor, stop, drain_timeout }).await
+}
+
+/// Finds and maps the app, enters the container and drops all privileges; none
+/// when there is no Spin app.
+async fn load(
+    supervisor: &Supervisor,
+    spec: &RunSpec,
+    settings: &Settings,
+    phases: &mut Phases,
+) -> Result<Option<(Code, LoadedApp, ReservedAddress)>, RuntimeError> {
+    let sandbox = Sandbox::prepare(spec.sandbox.as_ref())?;
+    let code = Code::open(&spec.cache_dir)?;
+    let artifact = source::resolve(&spec.app).await?;
+    phases.end("artifact");
+    let outside = match artifact {
+        Some(artifact) => Some(load_app(artifact, settings, &code, supervisor, phases).await?),
+        None => None,
+    };
+    let entered = sandbox.enter()?;
+    phases.end("sandbox");
+    let loaded = match outside {
+        Some(loaded) => loaded,
+        None if !entered.is_container() => return Ok(None),
+        None => match source::of_root_filesystem()? {
+            Some(artifact) => load_app(artifact, settings, &code, supervisor, phases).await?,
+            None => return Ok(None),
+        },
+    };
+    let reserved = ReservedAddress::reserve(&settings.listen)?;
+    entered.drop_privileges()?;
+    phases.end("sandbox");
+    Ok(Some((code, loaded, reserved)))
+}
+
+async fn load_app(
+    mut artifact: artifact::Artifact,
+    settings: &Settings,
+    code: &Code,
+    supervisor: &Supervisor,
+    phases: &mut Phases,
+) -> Result<LoadedApp, RuntimeError> {
+    if let Some(selection) = &settings.retain {
+        artifact.retain_components(selection)?;
+    }
+    let required = HttpApp::required_components(&artifact.app);
+    checks::check(&artifact.app, &required)?;
+    code.load(&artifact, &required, supervisor, phases).await
+}
+
+fn log(settings: &Settings) {
+    if let Err(error) = start_logging(&settings.log_filter, settings.log_format) {
+        report(&error);
+    }
+    if let Some(problem) = &settings.log_problem {
+        tracing::warn!("RUST_LOG is not used: {problem}");
+    }
+}
+
+/// One line on standard error for a person.
+fn report(error: &dyn std::error::Error) -> ExitCode {
+    // Nobody is left to be told when even that fails.
+    let _ = writeln!(std::io::stderr().lock(), "error: {}", chain(error));
+    ExitCode::Failure
+}

@@ -30,6 +30,12 @@ impl Compiler {
         Ok(Self { program, cache })
     }
 
+    /// A compiler played by another program.
+    #[cfg(test)]
+    pub(crate) fn played_by(program: &str) -> Self {
+        Self { program: program.into(), cache: "/nonexistent".into() }
+    }
+
     pub(crate) fn cache(&self) -> &Path {
         &self.cache
     }
@@ -101,6 +107,22 @@ mod tests {
         let failed = ExitStatus::from_raw(1 << 8);
         assert_eq!(reason(failed, "warning: x\nError: not Wasm\n\n"), "not Wasm");
         assert!(reason(failed, "").contains("exit status: 1"));
+    }
+
+    async fn compile(program: &str) -> Result<bool, String> {
+        Compiler::played_by(program).compile("sha256:00", "c", tempfile::tempfile().unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_tells_success_from_failure() {
+        assert_eq!(compile("/bin/true").await, Ok(false));
+        assert!(compile("/bin/false").await.unwrap_err().contains("exit status: 1"));
+    }
+
+    #[tokio::test]
+    async fn a_compiler_that_cannot_be_run_is_named() {
+        let error = compile("/no/such/compiler").await.unwrap_err();
+        assert!(error.contains("cannot run /no/such/compiler"), "{error}");
     }
 
     #[test]

@@ -66,9 +66,11 @@ impl Console {
         bar.set_style(style(
             "{spinner} {msg} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec}",
         ));
-        bar.set_message(doing.into());
+        let doing = doing.into();
+        bar.set_message(doing.clone());
         bar.enable_steady_tick(Duration::from_millis(100));
-        Transfer { console: self, bar, positions: Mutex::default(), started: Instant::now() }
+        let positions = Mutex::default();
+        Transfer { console: self, doing, bar, positions, started: Instant::now() }
     }
 }
 
@@ -104,6 +106,7 @@ impl Drop for Step<'_> {
 #[derive(Debug)]
 pub(crate) struct Transfer<'a> {
     console: &'a Console,
+    doing: String,
     bar: ProgressBar,
     positions: Mutex<BTreeMap<Digest, u64>>,
     started: Instant,
@@ -116,8 +119,10 @@ impl Transfer<'_> {
             Event::Planned { bytes, .. } => self.bar.set_length(bytes),
             Event::Present { digest, size } => self.advance(digest, size),
             Event::Moved { digest, position, .. } => self.advance(digest, position),
-            Event::Retrying { error, wait } => {
-                self.console.note(&format!("{error}; trying again in {}", duration(wait)));
+            // The last failure is told in full if it comes to that.
+            Event::Retrying { wait, .. } => {
+                let again = format!("{}, again in {}", self.doing, duration(wait));
+                self.bar.set_message(again);
             }
             Event::MirrorFailed { error } => {
                 self.console.note(&format!("mirror left out: {}", process_setup::chain(error)));
@@ -131,6 +136,7 @@ impl Transfer<'_> {
         let mut positions =
             self.positions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         positions.insert(digest, position);
+        self.bar.set_message(self.doing.clone());
         self.bar.set_position(positions.values().sum());
     }
 

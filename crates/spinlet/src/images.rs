@@ -23,9 +23,19 @@ pub(crate) async fn pull(
 ) -> anyhow::Result<(PathBuf, Pulled)> {
     let layout = folder(&environment.state_dir, reference);
     prepare(&layout)?;
-    let pulled = pull_into(reference, &layout, arguments, environment, console).await?;
-    remove_unused(&layout, &pulled);
-    Ok((layout, pulled))
+    match pull_into(reference, &layout, arguments, environment, console).await {
+        Ok(pulled) => {
+            remove_unused(&layout, &pulled);
+            Ok((layout, pulled))
+        }
+        Err(error) => {
+            // Nothing was transferred: a mistyped reference leaves nothing behind.
+            if !layout.join("blobs").exists() {
+                let _ = fs_err::remove_dir_all(&layout);
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Makes an empty layout of a new folder: whole blobs of a pull that breaks off

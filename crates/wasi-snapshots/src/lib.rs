@@ -10,15 +10,15 @@
 //! `wasi:cli`, `wasi:clocks`, `wasi:filesystem`, `wasi:http`, `wasi:io`,
 //! `wasi:random` and `wasi:sockets` of their date. All of it ends up in the
 //! same `wasmtime-wasi` and `wasmtime-wasi-http` contexts as WASI 0.2: the
-//! same limits, the same permissions, the same resources. A request handler of
-//! a snapshot therefore takes the same request and response as one of 0.2;
-//! [`IncomingHandler`] calls either.
+//! same limits, the same permissions, the same resources. The function `handle`
+//! that a component exports in a snapshot's `wasi:http/incoming-handler`
+//! therefore takes the same `HostIncomingRequest` and `HostResponseOutparam` as
+//! that of 0.2, and whoever calls one calls the other by its other name.
 //!
 //! The signatures are in `wit/`, one folder per snapshot.
 
 #![expect(clippy::mut_mut, reason = "what some interfaces work on is a mutable reference itself")]
 
-mod incoming_handler;
 pub mod snapshot_2023_10_18;
 pub mod snapshot_2023_11_10;
 mod table;
@@ -26,8 +26,6 @@ mod unchanged;
 
 #[cfg(test)]
 mod tests;
-
-pub use incoming_handler::IncomingHandler;
 
 use wasmtime::component::{Component, Linker, LinkerInstance};
 

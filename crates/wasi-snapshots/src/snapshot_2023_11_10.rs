@@ -43,17 +43,10 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, SocketResu
 use wasmtime_wasi::sockets::{WasiSocketsCtxView, WasiSocketsView as _};
 use wasmtime_wasi_http::WasiHttpView;
 
-/// The version every package of this snapshot has.
-pub const VERSION: &str = "0.2.0-rc-2023-11-10";
+const SNAPSHOT: Snapshot = Snapshot("0.2.0-rc-2023-11-10");
 
-/// The name under which a component of this snapshot exports its HTTP handler;
-/// see [`IncomingHandler`](crate::IncomingHandler).
-pub const EXPORT: &str = "wasi:http/incoming-handler@0.2.0-rc-2023-11-10";
-
-const SNAPSHOT: Snapshot = Snapshot(VERSION);
-
-/// Whether `component` imports or exports anything of this snapshot, so that a
-/// linker for it needs [`add_to_linker`].
+/// Whether `component` imports anything of this snapshot, so that a linker for it
+/// needs [`add_to_linker`].
 pub fn is_used_by(component: &Component) -> bool {
     SNAPSHOT.is_used_by(component)
 }

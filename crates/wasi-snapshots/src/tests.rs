@@ -1,13 +1,14 @@
 //! Each snapshot as a whole, and the host state that all tests use.
 
-use crate::{IncomingHandler, snapshot_2023_10_18, snapshot_2023_11_10};
+use crate::{snapshot_2023_10_18, snapshot_2023_11_10};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use std::path::Path;
-use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{Engine, Store};
+use wasmtime::component::{Component, Linker, Resource, ResourceTable};
+use wasmtime::{Engine, Store, Trap};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
@@ -164,23 +165,23 @@ fn linking_a_snapshot_twice_is_an_error() {
     snapshot_2023_10_18::add_to_linker(&mut linker).unwrap_err();
 }
 
-#[test]
-fn a_handler_is_found_only_under_the_name_it_is_exported_under() {
-    let component = component_using_all_of(&Engine::default(), "2023-11-10");
-    assert!(IncomingHandler::of(&component, snapshot_2023_11_10::EXPORT).is_some());
-    assert!(IncomingHandler::of(&component, snapshot_2023_10_18::EXPORT).is_none());
-}
-
 #[tokio::test]
-async fn a_guest_that_traps_gives_an_error_and_no_response() {
+async fn the_handler_takes_the_request_and_the_response_of_today() {
     let engine = Engine::default();
-    for (snapshot, export) in
-        [("2023-10-18", snapshot_2023_10_18::EXPORT), ("2023-11-10", snapshot_2023_11_10::EXPORT)]
-    {
+    for snapshot in ["2023-10-18", "2023-11-10"] {
         let component = component_using_all_of(&engine, snapshot);
         let mut store = Store::new(&engine, State::closed());
         let linker = linker_for(&engine, snapshot);
         let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
+
+        let export = format!("wasi:http/incoming-handler@0.2.0-rc-{snapshot}");
+        let interface = component.get_export_index(None, &*export).unwrap();
+        let handle = component.get_export_index(Some(&interface), "handle").unwrap();
+        let handle = instance
+            .get_typed_func::<(Resource<HostIncomingRequest>, Resource<HostResponseOutparam>), ()>(
+                &mut store, &handle,
+            )
+            .unwrap();
 
         let request = http::Request::get("http://example.com/").body(Empty::<Bytes>::new());
         let request =
@@ -190,10 +191,9 @@ async fn a_guest_that_traps_gives_an_error_and_no_response() {
         let request = http.new_incoming_request(Scheme::Http, request).unwrap();
         let response = http.new_response_outparam(sender).unwrap();
 
-        let handler = IncomingHandler::of(&component, export).unwrap();
-        let result = handler.call_handle(&mut store, &instance, request, response).await;
-        let trap = result.unwrap_err().downcast::<wasmtime::Trap>().unwrap();
-        assert_eq!(trap, wasmtime::Trap::UnreachableCodeReached);
+        // All the component does is trap.
+        let trap = handle.call_async(&mut store, (request, response)).await.unwrap_err();
+        assert_eq!(trap.downcast::<Trap>().unwrap(), Trap::UnreachableCodeReached);
         drop(store);
         receiver.await.unwrap_err();
     }

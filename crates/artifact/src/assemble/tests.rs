@@ -272,3 +272,20 @@ fn retaining_components_drops_their_content_as_well() {
     artifact.retain_components("main").unwrap();
     assert_eq!(artifact.components.keys().collect::<Vec<_>>(), ["main"]);
 }
+
+#[test]
+fn the_app_alone_is_read_without_a_look_at_its_wasm() {
+    let mut memory = Memory::default();
+    let config = image_config(&mut memory, "wasip1");
+    let wasm = Descriptor::new(media_type::WASM_LAYER, Digest::of(COMPONENT), 8);
+    let locked = app(&json!([{ "id": "main", "source": source(wasm.digest) }]));
+    let locked = memory.json(media_type::SPIN_APP, &locked);
+    let app = read_app(&image(config, vec![wasm, locked.clone()]), &memory).unwrap().unwrap();
+    assert_eq!(app.name(), "hello");
+    assert_eq!(*memory.asked.borrow(), [locked.digest]);
+
+    let config = memory.json(media_type::WASM_PACKAGE_CONFIG, &json!({}));
+    let layer = Descriptor::new(media_type::WASM_PACKAGE, Digest::of(COMPONENT), 8);
+    let app = read_app(&image(config, vec![layer.clone()]), &memory).unwrap().unwrap();
+    assert_eq!(app.components[0].source.content.digest, Some(layer.digest));
+}

@@ -163,3 +163,17 @@ fn the_wasm_image_of_an_index_is_chosen() {
     fs_err::write(target.join("index.json"), serde_json::to_vec(&top).unwrap()).unwrap();
     assert_eq!(Layout::open(&target).unwrap().image(None).unwrap().digest, wasm);
 }
+
+#[test]
+fn an_image_is_packed_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("layout");
+    let digest = write_image(&target, Some("hello:v1"), b"{}").unwrap();
+    for path in [target.clone(), tar_of(&target)] {
+        let packed = Layout::open(&path).unwrap().packed(None).unwrap();
+        assert_eq!(packed.manifest_json.digest(), digest);
+        let contents: Vec<_> =
+            packed.blobs.iter().map(|(_, blob)| blob.read_verified(100).unwrap()).collect();
+        assert_eq!(contents, [b"{}".as_slice(), LAYER]);
+    }
+}

@@ -55,13 +55,15 @@ pub fn start(flags: &Flags, surroundings: &Surroundings) -> Result<Vec<u8>, Boot
     let group = group(bundle.path(), &flags.id)?;
     let address =
         address(&parameters.grpc_address, &flags.namespace, &group, parameters.socket_dir.clone());
+    // First the record, then the socket: a `delete` must find it also if this
+    // process is killed in between.
+    bundle.record_address(&address).map_err(BootstrapError::system("record the address"))?;
     if let Claim::Bound(listener) = claim(&address)? {
         spawn(flags, &parameters, &address, listener, &surroundings.daemon_environment)
             .inspect_err(|_| {
                 let _ = fs_err::remove_file(socket_path(&address));
             })?;
     }
-    bundle.record_address(&address).map_err(BootstrapError::system("record the address"))?;
     answer(parameters.protocol, &address)
 }
 

@@ -16,7 +16,6 @@ use containerd_shim_protos::ttrpc::asynchronous::Server;
 use containerd_shim_protos::ttrpc::asynchronous::transport::Listener;
 use containerd_shim_protos::ttrpc::{self, Code, context::Context};
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
 
 use super::*;
 use crate::workload::{Container, Exit};
@@ -480,6 +479,16 @@ async fn shutdown_waits_for_the_last_task_and_may_be_repeated() {
         setup.client.shutdown(Context::default(), &shutdown).await.unwrap();
     }
     setup.service.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_shim_without_tasks_is_abandoned_after_a_while_and_one_with_a_task_never() {
+    let setup = Setup::new().await;
+    let idle = Duration::from_millis(20);
+    setup.create("a").await.unwrap();
+    assert!(timeout(idle * 5, setup.service.abandoned(idle)).await.is_err());
+    setup.delete("a").await.unwrap();
+    timeout(Duration::from_secs(5), setup.service.abandoned(idle)).await.unwrap();
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::lock::{FileLock, remove_if_present};
 
 /// Entries used more recently than this are not evicted: between an insertion
 /// and the lookup that it was made for there may be another insertion.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 
 /// One entry, of whatever fingerprint.
 #[derive(Debug)]

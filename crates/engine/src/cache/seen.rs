@@ -51,15 +51,8 @@ pub(super) fn touch(path: &Path) {
 }
 
 fn stamp(code: &CompiledCode) -> io::Result<String> {
-    static BOOT: OnceLock<String> = OnceLock::new();
     let metadata = code.file().metadata()?;
-    let boot = match BOOT.get() {
-        Some(boot) => boot,
-        None => {
-            let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-            BOOT.get_or_init(|| boot.trim().to_owned())
-        }
-    };
+    let boot = boot_id()?;
     Ok(format!(
         "{boot} {} {} {}.{:09} {}\n",
         metadata.dev(),
@@ -68,4 +61,14 @@ fn stamp(code: &CompiledCode) -> io::Result<String> {
         metadata.ctime_nsec(),
         metadata.size()
     ))
+}
+
+/// A text that differs after every start of the machine.
+fn boot_id() -> io::Result<&'static str> {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(boot) = BOOT.get() {
+        return Ok(boot);
+    }
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(BOOT.get_or_init(|| boot.trim().to_owned()))
 }

@@ -45,6 +45,8 @@ fn entry(cache: &Cache, name: &str) -> PathBuf {
 
 /// Opens an entry for writing as only a fault can.
 fn damage(path: &Path, change: impl FnOnce(&std::fs::File)) {
+    // Change times advance with the kernel's tick only, 10 ms at most.
+    thread::sleep(Duration::from_millis(20));
     fs::set_permissions(path, PermissionsExt::from_mode(0o644)).unwrap();
     change(fs::OpenOptions::new().write(true).open(path).unwrap().file());
     fs::set_permissions(path, PermissionsExt::from_mode(0o444)).unwrap();
@@ -124,8 +126,9 @@ fn every_kind_of_damage_is_found_removed_and_a_miss() {
         insert(&cache, "a");
         damage(&entry(&cache, "a"), |file| {
             let mut byte = [0];
-            std::fs::File::open(entry(&cache, "a"))
+            fs::File::open(entry(&cache, "a"))
                 .unwrap()
+                .file()
                 .read_exact_at(&mut byte, offset)
                 .unwrap();
             file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();

@@ -139,7 +139,7 @@ impl FreshGuest {
         depth: u32,
         reply: Reply,
     ) -> Result<(), GuestError> {
-        let mut store = self.base.context.new_store(depth).map_err(GuestError::Trap)?;
+        let mut store = self.base.context.new_store(depth);
         let instance = match pre.instantiate_async(&mut store).await {
             Ok(instance) => instance,
             Err(error) => return Err(GuestError::instantiation(error, &store)),

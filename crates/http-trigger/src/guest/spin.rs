@@ -21,7 +21,7 @@ pub(super) async fn handle(
     depth: u32,
 ) -> Result<http::Response<WasiBody>, GuestError> {
     let request = incoming(request).await?;
-    let mut store = context.new_store(depth).map_err(GuestError::Trap)?;
+    let mut store = context.new_store(depth);
     let instance = match pre.instantiate_async(&mut store).await {
         Ok(instance) => instance,
         Err(error) => return Err(GuestError::instantiation(error, &store)),

@@ -50,6 +50,10 @@ fn paths_find_their_route() {
         (&["/%41"], "/A", None),
         (&["/.hidden"], "/.hidden", Some("/.hidden")),
         (&["/a/../b"], "/a/../b", Some("/a/../b")),
+        (&["/a/.b"], "/a/.b", Some("/a/.b")),
+        (&["/a/.b"], "/a.b", None),
+        (&["/a/."], "/a/.", Some("/a/.")),
+        (&["/a."], "/a.", Some("/a.")),
     ];
     for (list, path, expected) in table {
         assert_eq!(find(list, path).as_deref(), *expected, "{path} in {list:?}");

@@ -73,3 +73,44 @@ async fn run(compiler: Compiler, console: &Console, job: Job) -> Outcome {
         Err(reason) => (digest, Some(reason)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::console::tests::silent;
+
+    fn job(digest: &str) -> Job {
+        Job {
+            digest: digest.to_owned(),
+            component: "c".to_owned(),
+            size: 0,
+            source: tempfile::tempfile().unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_job_is_answered_in_turn_with_its_outcome() {
+        let console = silent();
+        for (program, fails) in [("/bin/true", false), ("/bin/false", true)] {
+            let mut jobs = Jobs::new(Compiler::played_by(program), &console);
+            jobs.push(job("one"));
+            jobs.push(job("two"));
+            for expected in ["one", "two"] {
+                let (digest, error) = jobs.next().await;
+                assert_eq!((digest.as_str(), error.is_some()), (expected, fails));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_cancelled_is_not_answered() {
+        let console = silent();
+        let mut jobs = Jobs::new(Compiler::played_by("/bin/true"), &console);
+        jobs.push(job("one"));
+        jobs.cancel();
+        let waited = tokio::time::timeout(Duration::from_millis(50), jobs.next()).await;
+        assert!(waited.is_err());
+    }
+}

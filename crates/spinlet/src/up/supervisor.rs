@@ -196,3 +196,42 @@ async fn elapsed(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use control::AppSource;
+
+    use super::*;
+    use crate::console::tests::silent;
+
+    async fn run(runtime: &str) -> anyhow::Result<ExitCode> {
+        let console = silent();
+        let spec = RunSpec {
+            id: "test".to_owned(),
+            app: AppSource::Manifest("/nonexistent/spin.toml".into()),
+            cache_dir: "/nonexistent".into(),
+            environment: BTreeMap::new(),
+            args: Vec::new(),
+            default_listen: "127.0.0.1:0".to_owned(),
+            sandbox: None,
+        };
+        let compiler = Compiler::played_by("/bin/false");
+        Supervisor::start(Path::new(runtime), compiler, &console)?.supervise(spec).await
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_is_the_runtimes() {
+        for (runtime, code) in [("/bin/true", 0), ("/bin/false", 1)] {
+            let found = run(runtime).await.unwrap();
+            assert_eq!(format!("{found:?}"), format!("{:?}", ExitCode::from(code)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_cannot_be_run_is_named() {
+        let error = run("/no/such/runtime").await.unwrap_err().to_string();
+        assert_eq!(error, "cannot run /no/such/runtime");
+    }
+}

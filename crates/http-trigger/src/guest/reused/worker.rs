@@ -22,10 +22,7 @@ use crate::guest::GuestError;
 /// Makes an instance, has it handle `job` and further requests, and ends when it
 /// fails, is worn out, or is idle for too long.
 pub(super) async fn run(guest: &Arc<ReusedGuest>, job: Job) {
-    let mut store = match guest.base.context.new_store(job.call.depth) {
-        Ok(store) => store,
-        Err(error) => return drop(job.reply.send(Err(GuestError::Trap(error)))),
-    };
+    let mut store = guest.base.context.new_store(job.call.depth);
     let instantiated = tokio::select! {
         instantiated = guest.pre.instantiate_async(&mut store) => instantiated,
         () = job.ticket.over() => return,
@@ -100,6 +97,9 @@ impl Pulse {
         tickets.iter().any(|ticket| ticket.is_over())
     }
 }
+
+/// How the guest's reading of a request body ended.
+type Sent = Pin<Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>>;
 
 struct Worker<'a> {
     guest: &'a Arc<ReusedGuest>,
@@ -298,7 +298,9 @@ impl<'a> Worker<'a> {
             let (request, sent) = accessor.with(|mut store| {
                 let state = store.data_mut();
                 state.entered_at_depth(call.depth);
-                Request::from_http(state.http().hooks, call.request)
+                let (request, sent) = Request::from_http(state.http().hooks, call.request);
+                // Its type is tied to the borrow of the hooks, which it does not use.
+                (request, Box::pin(sent) as Sent)
             });
             let handled = tokio::select! {
                 handled = service.handle(accessor, request) => handled?,

@@ -1,5 +1,8 @@
 use super::*;
-use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
+use bytes::Bytes;
+use std::time::Duration;
+use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe, SinkOutputStream};
+use wasmtime_wasi::p2::{InputStream, Pollable};
 
 struct Pipes {
     table: ResourceTable,
@@ -58,4 +61,29 @@ async fn a_splice_moves_at_most_what_was_asked_and_closes_the_source() {
     let (sink, source) = pipes.borrowed();
     assert_eq!(blocking_splice(&mut &mut pipes.table, sink, source, 9).await.unwrap(), 5);
     assert!(pipes.source_is_closed());
+}
+
+/// Never ends.
+struct Endless;
+
+#[async_trait::async_trait]
+impl Pollable for Endless {
+    async fn ready(&mut self) {}
+}
+
+impl InputStream for Endless {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        Ok(Bytes::from(vec![0; size]))
+    }
+}
+
+#[tokio::test]
+async fn forwarding_without_an_end_can_be_cancelled() {
+    let mut table = ResourceTable::new();
+    let sink: DynOutputStream = Box::new(SinkOutputStream);
+    let source: DynInputStream = Box::new(Endless);
+    let (sink, source) = (table.push(sink).unwrap(), table.push(source).unwrap());
+    let mut table = &mut table;
+    let forwarding = forward(&mut table, sink, source);
+    tokio::time::timeout(Duration::from_millis(10), forwarding).await.unwrap_err();
 }

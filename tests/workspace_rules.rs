@@ -29,10 +29,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("containerd-task", &[]),
     ("content-store", &["app", "artifact"]),
     ("control", &[]),
+    ("embedded-database", &[]),
     ("engine", &["app"]),
     ("host", &["app", "engine"]),
     ("http-trigger", &["app", "engine", "host"]),
     ("integration-tests", &["container"]),
+    ("key-value", &["embedded-database"]),
     ("payload", &[]),
     ("process-setup", &[]),
     ("registry", &["app", "artifact"]),
@@ -52,6 +54,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("spinlet", &["app", "artifact", "control", "payload", "process-setup", "registry"]),
+    ("sqlite", &["embedded-database"]),
     ("wasi-snapshots", &[]),
 ];
 

@@ -1,5 +1,7 @@
 //! The compiler as its supervisor sees it.
 
+#![expect(clippy::unwrap_used, reason = "a test's helper fails the test by panicking")]
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -66,17 +68,19 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// A component of `functions` exported functions; some thousands take seconds.
 fn component(functions: usize) -> Vec<u8> {
-    let body = "(local.set 0 (i32.mul (i32.add (local.get 0) (i32.const 7)) (local.get 0)))";
-    let mut text = String::from("(component (core module $m");
-    for index in 0..functions {
-        text.push_str(&format!(
-            "(func (export \"f{index}\") (param i32) (result i32) {} (local.get 0))",
-            body.repeat(20)
-        ));
-    }
-    text.push_str(
-        ") (core instance $i (instantiate $m))
-           (func (export \"f\") (param \"n\" u32) (result u32) (canon lift (core func $i \"f0\"))))",
+    let step = "(local.set 0 (i32.mul (i32.add (local.get 0) (i32.const 7)) (local.get 0)))";
+    let body = step.repeat(20);
+    let functions = (0..functions)
+        .map(|index| {
+            format!("(func (export \"f{index}\") (param i32) (result i32) {body} (local.get 0))")
+        })
+        .collect::<Vec<_>>()
+        .concat();
+    let text = format!(
+        "(component
+           (core module $m {functions})
+           (core instance $i (instantiate $m))
+           (func (export \"f\") (param \"n\" u32) (result u32) (canon lift (core func $i \"f0\"))))"
     );
     wat::parse_str(text).unwrap()
 }
@@ -84,8 +88,9 @@ fn component(functions: usize) -> Vec<u8> {
 fn report(output: &Output) -> serde_json::Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
-    serde_json::from_slice(&output.stdout).unwrap()
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).unwrap()
 }
 
 fn refusal(output: &Output) -> String {

@@ -13,7 +13,6 @@ use containerd_task::Process;
 use oci_spec::runtime::{LinuxCpuBuilder, LinuxResources, LinuxResourcesBuilder};
 use process_setup::chain;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, setpriority_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{Semaphore, watch};
@@ -26,8 +25,6 @@ use crate::settings;
 const CGROUP: &str = "/spinlet-compiler";
 /// The compilers' share of a contended processor; a container has 1024.
 const CPU_SHARES: u64 = 128;
-/// Their scheduling priority, for machines without a cpu controller.
-const NICE: i32 = 10;
 /// SIGKILL.
 const KILL: u32 = 9;
 
@@ -154,10 +151,11 @@ impl Launcher {
         let component = &source.component;
         match (status, last_line) {
             (0, _) => Ok(()),
+            // The compiler's own sentence.
+            (_, Some(line)) => bail!("{line}"),
             (137, None) => {
                 bail!("component {component} cannot be compiled: the compiler was killed")
             }
-            (_, Some(line)) => bail!("component {component} cannot be compiled: {line}"),
             (status, None) => bail!(
                 "component {component} cannot be compiled: the compiler ended with status {status}"
             ),
@@ -194,9 +192,6 @@ impl Launcher {
             cgroup_procs: cgroup.map(Cgroup::open_procs).transpose()?.unwrap_or_default(),
             pid_namespace: PidNamespace::Inherit,
         })?;
-        if let Err(errno) = setpriority_process(Pid::from_raw(child.pid()), NICE) {
-            tracing::debug!(%errno, "the compiler keeps its priority");
-        }
         Ok(Process::new(child.pid().unsigned_abs(), child.as_fd().try_clone_to_owned()?)?)
     }
 

@@ -438,7 +438,7 @@ impl shim_async::Task for TaskService {
 
     async fn resize_pty(&self, _: &TtrpcContext, request: ResizePtyRequest) -> TtrpcResult<Empty> {
         self.0.init_of(&request.id, &request.exec_id)?;
-        Err(unsupported(&request.id, "has no terminal").into())
+        Err(unsupported(&request.id, "resizing a terminal").into())
     }
 
     async fn exec(&self, _: &TtrpcContext, request: ExecProcessRequest) -> TtrpcResult<Empty> {
@@ -446,7 +446,7 @@ impl shim_async::Task for TaskService {
             let message = format!("task {} has ended", request.id);
             return Err(Error::FailedPrecondition(message).into());
         }
-        Err(unsupported(&request.id, "cannot execute further processes").into())
+        Err(unsupported(&request.id, "executing another process").into())
     }
 
     async fn checkpoint(
@@ -455,12 +455,13 @@ impl shim_async::Task for TaskService {
         request: CheckpointTaskRequest,
     ) -> TtrpcResult<Empty> {
         self.0.task(&request.id)?;
-        Err(unsupported(&request.id, "cannot be checkpointed").into())
+        Err(unsupported(&request.id, "a checkpoint").into())
     }
 }
 
+/// The status code alone does not reach people: newer clients show the text only.
 fn unsupported(id: &str, what: &str) -> Error {
-    Error::Unimplemented(format!("task {id} {what}"))
+    Error::Unimplemented(format!("{what} is not implemented for task {id}"))
 }
 
 #[cfg(test)]

@@ -80,7 +80,8 @@ pub enum FromRuntime {
 /// One measured step of a start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
-    /// Name of the step: `artifact`, `compile`, `sandbox`, `load`, `listen`.
+    /// Name of the step, of the runtime: `engine`, `artifact`, `compile`, `load`,
+    /// `sandbox`, `assemble`, `listen`; a supervisor may add its own.
     pub name: String,
     /// Wall time in microseconds.
     pub micros: u64,

@@ -140,9 +140,8 @@ fn open_file(path: &Path) -> Result<Opened, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)
-        .and_then(prepared)
-        .map_err(open_error(path))?;
+    let connection =
+        Connection::open_with_flags(path, flags).and_then(prepared).map_err(open_error(path))?;
     if !connection.is_readonly("main").map_err(open_error(path))? && !is_on_network(path) {
         // The answer is the mode that holds now; SQLite keeps the old one where
         // the file system cannot do better.
@@ -182,8 +181,15 @@ fn open_error(path: &Path) -> impl Fn(rusqlite::Error) -> OpenError {
 fn is_on_network(path: &Path) -> bool {
     // NFS, SMB 1, CIFS, SMB 2, CephFS, 9P, FUSE (which may be any of them), AFS, Lustre.
     const NETWORK: [u32; 9] = [
-        0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x00c3_6400, 0x0102_1997, 0x6573_5546,
-        0x5346_414f, 0x0bd0_0bd0,
+        0x6969,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x00c3_6400,
+        0x0102_1997,
+        0x6573_5546,
+        0x5346_414f,
+        0x0bd0_0bd0,
     ];
     rustix::fs::statfs(path).map_or(true, |found| NETWORK.contains(&(found.f_type as u32)))
 }

@@ -34,9 +34,9 @@ impl GuestFiles {
     ) -> Result<Self, GuestFilesError> {
         let mut builder = WasiCtx::builder();
         for (path, guest) in folders {
-            builder.preopened_dir(path, guest, FsPerms::ReadOnly).map_err(|error| {
-                GuestFilesError { path: path.to_owned(), source: error.into() }
-            })?;
+            builder
+                .preopened_dir(path, guest, FsPerms::ReadOnly)
+                .map_err(|error| GuestFilesError { path: path.to_owned(), source: error.into() })?;
         }
         Ok(Self { context: builder.build().filesystem().clone() })
     }

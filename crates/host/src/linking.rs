@@ -53,12 +53,8 @@ pub enum LinkError {
 impl Linking {
     /// WASI 0.2 and 0.3, HTTP, and the variables of Spin apps.
     pub fn standard() -> Self {
-        let wasi = |name, used_by, link| Capability {
-            name,
-            used_by: Some(used_by),
-            provides: &[],
-            link,
-        };
+        let wasi =
+            |name, used_by, link| Capability { name, used_by: Some(used_by), provides: &[], link };
         let spin = |name, provides, link| Capability { name, used_by: None, provides, link };
         Self {
             capabilities: vec![

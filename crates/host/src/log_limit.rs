@@ -18,11 +18,7 @@ pub struct LogLimit {
 
 impl Default for LogLimit {
     fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            window: AtomicU64::new(0),
-            suppressed: AtomicU64::new(0),
-        }
+        Self { start: Instant::now(), window: AtomicU64::new(0), suppressed: AtomicU64::new(0) }
     }
 }
 

@@ -116,7 +116,10 @@ impl AllowedHosts {
     /// # Errors
     ///
     /// Every entry that breaks the grammar.
-    pub fn parse<S: AsRef<str>>(entries: &[S], components: &[&str]) -> Result<Self, Vec<EntryError>> {
+    pub fn parse<S: AsRef<str>>(
+        entries: &[S],
+        components: &[&str],
+    ) -> Result<Self, Vec<EntryError>> {
         let mut parsed = Vec::new();
         let mut errors = Vec::new();
         for entry in entries.iter().map(AsRef::as_ref) {
@@ -193,7 +196,10 @@ impl AllowedHost {
         match &self.host {
             HostPattern::Subdomains(suffix) if suffix == CHAINING_SUFFIX => {
                 entries.extend(components.iter().map(|id| Self {
-                    host: HostPattern::Name(format!("{}{CHAINING_SUFFIX}", id.to_ascii_lowercase())),
+                    host: HostPattern::Name(format!(
+                        "{}{CHAINING_SUFFIX}",
+                        id.to_ascii_lowercase()
+                    )),
                     ..self.clone()
                 }));
             }
@@ -205,7 +211,8 @@ impl AllowedHost {
 /// Host and port text of what follows `://`.
 fn split_port(rest: &str) -> Result<(&str, Option<&str>), EntryProblem> {
     if let Some(inside) = rest.strip_prefix('[') {
-        let (_, after) = inside.split_once(']').ok_or_else(|| EntryProblem::Host(rest.to_owned()))?;
+        let (_, after) =
+            inside.split_once(']').ok_or_else(|| EntryProblem::Host(rest.to_owned()))?;
         // A network may follow the bracket: `[fd00::]/8`.
         let at = after.find(':').map_or(rest.len(), |colon| rest.len() - after.len() + colon);
         let (host, port) = rest.split_at_checked(at).unwrap_or((rest, ""));
@@ -291,9 +298,8 @@ impl HostPattern {
         };
         match lower.strip_prefix("*.") {
             Some(suffix) if allowed(suffix) => Ok(Self::Subdomains(format!(".{suffix}"))),
-            Some(_) => Err(wrong()),
             None if allowed(&lower) => Ok(Self::Name(lower)),
-            None => Err(wrong()),
+            _ => Err(wrong()),
         }
     }
 

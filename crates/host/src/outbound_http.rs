@@ -78,7 +78,8 @@ impl Outbound {
     ) -> Result<http::Response<WasiBody>, Error> {
         let uri = request.uri();
         let scheme = uri.scheme_str().unwrap_or("https");
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or(Error::HttpRequestUriInvalid)?;
+        let host =
+            uri.host().filter(|host| !host.is_empty()).ok_or(Error::HttpRequestUriInvalid)?;
         let port = uri.port_u16();
         let allowed = self.component.allowed_hosts();
         if host.eq_ignore_ascii_case(SELF_HOST) {

@@ -44,7 +44,10 @@ impl Output {
 
     /// Any two writers.
     pub fn new(stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>) -> Self {
-        Self { stdout: Sink::new("guest-stdout", stdout), stderr: Sink::new("guest-stderr", stderr) }
+        Self {
+            stdout: Sink::new("guest-stdout", stdout),
+            stderr: Sink::new("guest-stderr", stderr),
+        }
     }
 
     /// Waits until everything has been written, at most for `limit`; whether it was.
@@ -140,7 +143,8 @@ impl Sink {
                 let _ = writer.write_all(&line);
             }
             if dropped > 0 {
-                let _ = writeln!(writer, "{dropped} bytes of output were dropped: nobody read them");
+                let _ =
+                    writeln!(writer, "{dropped} bytes of output were dropped: nobody read them");
             }
             let _ = writer.flush();
             let mut queue = lock(&self.queue);
@@ -173,11 +177,8 @@ impl Sink {
         let mut queue = lock(&self.queue);
         while !queue.lines.is_empty() || queue.writing {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
-            queue = self
-                .changed
-                .wait_timeout(queue, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            queue =
+                self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -348,11 +349,12 @@ mod tests {
     }
 
     /// A writer that waits until it is let go.
-    struct Blocked(Arc<Mutex<()>>, Shared);
+    struct Blocked(std::sync::mpsc::Receiver<()>, Shared);
 
     impl Write for Blocked {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            drop(lock(&self.0));
+            // Ends for good when the other side is gone.
+            let _ = self.0.recv();
             self.1.write(bytes)
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -362,10 +364,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn output_that_nobody_reads_is_bounded_and_counted() {
-        let (gate, shared) = (Arc::new(Mutex::new(())), Shared::default());
-        let blocked = Blocked(Arc::clone(&gate), shared.clone());
+        let (let_go, gate) = std::sync::mpsc::channel();
+        let shared = Shared::default();
+        let blocked = Blocked(gate, shared.clone());
         let output = Output::new(Box::new(blocked), Box::new(std::io::sink()));
-        let held = lock(&gate);
         let (mut guest, _) = output.instance();
         let line = Bytes::from([vec![b'x'; 1023], vec![b'\n']].concat());
         for _ in 0..4096 {
@@ -374,7 +376,7 @@ mod tests {
         }
         assert!(lock(&guest.0.sink.queue).bytes <= QUEUE);
         assert!(!output.flush(Duration::ZERO));
-        drop(held);
+        drop(let_go);
         assert!(output.flush(Duration::from_secs(5)));
         guest.write(line).unwrap();
         assert!(output.flush(Duration::from_secs(5)));

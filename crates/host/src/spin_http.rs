@@ -133,8 +133,7 @@ fn outgoing(
     };
     *outgoing.uri_mut() = uri;
     for (name, value) in request.headers {
-        let (Ok(name), Ok(value)) =
-            (HeaderName::try_from(name), HeaderValue::try_from(value))
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
         else {
             return Err(http_types::HttpError::RequestError);
         };

@@ -53,8 +53,7 @@ mod legacy {
 use current::fermyon::spin::variables;
 use legacy::fermyon::spin::config;
 
-pub(crate) const PROVIDES: &[&str] =
-    &["fermyon:spin/variables@2.0.0", "fermyon:spin/config"];
+pub(crate) const PROVIDES: &[&str] = &["fermyon:spin/variables@2.0.0", "fermyon:spin/config"];
 
 pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     variables::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut InstanceState| state)?;

@@ -8,10 +8,11 @@ use app::{LockedApp, LockedComponent, Problems};
 use engine::{EpochTicker, InstanceLimiter, Running};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
-use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi_http::WasiHttpCtx;
 
+use crate::HostError;
 use crate::address;
 use crate::chaining::ChainedHandler;
 use crate::guest_files::GuestFiles;
@@ -20,7 +21,6 @@ use crate::outbound_hosts::{AllowedHosts, Destination};
 use crate::outbound_http::{HttpClient, Outbound};
 use crate::output::Output;
 use crate::variables::{ComponentVariables, Variables};
-use crate::HostError;
 
 /// Resources (streams, bodies, headers, sockets, ...) an instance may hold at a
 /// time.
@@ -321,11 +321,9 @@ mod tests {
 
     #[test]
     fn sockets_follow_allowed_outbound_hosts_and_never_listen() {
-        let allowed = AllowedHosts::parse(
-            &["tcp://127.0.0.0/8:7", "udp://10.0.0.1:53", "tcp://*:80"],
-            &[],
-        )
-        .unwrap();
+        let allowed =
+            AllowedHosts::parse(&["tcp://127.0.0.0/8:7", "udp://10.0.0.1:53", "tcp://*:80"], &[])
+                .unwrap();
         let may = |address: &str, purpose| may_use(&allowed, address.parse().unwrap(), purpose);
         assert!(may("127.0.0.1:7", SocketAddrUse::TcpConnect));
         assert!(!may("127.0.0.1:8", SocketAddrUse::TcpConnect));

@@ -261,8 +261,7 @@ impl Inner {
         if let Some(name) = parts.uri.path().strip_prefix(WELL_KNOWN) {
             return self.well_known(name);
         }
-        let mut record =
-            self.settings.access_log.then(|| Record::new(client, &parts));
+        let mut record = self.settings.access_log.then(|| Record::new(client, &parts));
         let head = parts.method == Method::HEAD;
         let mut response = if parts.method == Method::CONNECT {
             status(StatusCode::METHOD_NOT_ALLOWED)
@@ -420,6 +419,5 @@ fn fixed(fixed: &StaticResponse) -> Response<ResponseBody> {
 
 /// Whether responses with this status end with their head.
 fn has_no_body(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-        || status.is_informational()
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational()
 }

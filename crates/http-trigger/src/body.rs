@@ -1,6 +1,9 @@
 //! Bodies of requests and responses, and what hangs on them.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -54,6 +57,23 @@ impl Body for RequestBody {
     }
 }
 
+/// Whether a guest failed before it was done with its response.
+///
+/// Bodies of guests end without an error when their instance is gone. This tells
+/// the end of a body from its loss; it must be set before the instance is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Broken(Arc<AtomicBool>);
+
+impl Broken {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// What stops a guest whose response nobody wants any more.
 pub(crate) type OnAbandon = Box<dyn FnOnce() + Send>;
 
@@ -64,8 +84,9 @@ pub(crate) type OnAbandon = Box<dyn FnOnce() + Send>;
 pub(crate) struct ResponseBody {
     source: WasiBody,
     /// Taken from `source` already.
-    peeked: Option<Frame<Bytes>>,
+    peeked: VecDeque<Frame<Bytes>>,
     on_abandon: Option<OnAbandon>,
+    broken: Option<Broken>,
     /// Bytes after which nothing is read any more, whatever the guest writes.
     declared: Option<u64>,
     sent: u64,
@@ -88,8 +109,9 @@ impl ResponseBody {
     pub(crate) fn new(source: WasiBody) -> Self {
         Self {
             source,
-            peeked: None,
+            peeked: VecDeque::new(),
             on_abandon: None,
+            broken: None,
             declared: None,
             sent: 0,
             failed: false,
@@ -102,41 +124,33 @@ impl ResponseBody {
     /// The body of a guest that has finished: if all of it is there and fits one
     /// frame, its length is known.
     pub(crate) fn of_finished_guest(mut source: WasiBody) -> Self {
-        let first = match source.frame().now_or_never() {
-            None => return Self::new(source),
-            Some(None) => return Self::empty(),
-            Some(Some(Err(_))) => return Self::failed(source),
-            Some(Some(Ok(frame))) => frame,
-        };
-        match (first.into_data(), source.frame().now_or_never()) {
-            (Ok(bytes), Some(None)) => Self::full(bytes),
-            (first, second) => Self::resumed(source, first, second),
+        let mut peeked = VecDeque::new();
+        let mut failed = false;
+        while peeked.len() < 2 {
+            match source.frame().now_or_never() {
+                Some(Some(Ok(frame))) => peeked.push_back(frame),
+                Some(Some(Err(_))) => {
+                    failed = true;
+                    break;
+                }
+                Some(None) => match peeked.pop_front().map(Frame::into_data) {
+                    None => return Self::empty(),
+                    Some(Ok(bytes)) if peeked.is_empty() => return Self::full(bytes),
+                    Some(Ok(bytes)) => {
+                        peeked.push_front(Frame::data(bytes));
+                        break;
+                    }
+                    Some(Err(trailers)) => {
+                        peeked.push_front(trailers);
+                        break;
+                    }
+                },
+                None => break,
+            }
         }
-    }
-
-    /// A body that failed at its start.
-    fn failed(source: WasiBody) -> Self {
         let mut body = Self::new(source);
-        body.failed = true;
-        body
-    }
-
-    /// A body of which one or two frames were taken.
-    fn resumed(
-        source: WasiBody,
-        first: Result<Bytes, Frame<Bytes>>,
-        second: Option<Option<Result<Frame<Bytes>, Error>>>,
-    ) -> Self {
-        let first = match first {
-            Ok(bytes) => Frame::data(bytes),
-            Err(frame) => frame,
-        };
-        let rest = match second {
-            None => source,
-            Some(second) => Rest { second: second.transpose().ok().flatten(), source }.boxed_unsync(),
-        };
-        let mut body = Self::new(rest);
-        body.peeked = Some(first);
+        body.peeked = peeked;
+        body.failed = failed;
         body
     }
 
@@ -145,6 +159,12 @@ impl ResponseBody {
     pub(crate) fn on_abandon(mut self, declared: Option<u64>, stop: OnAbandon) -> Self {
         self.on_abandon = Some(stop);
         self.declared = declared;
+        self
+    }
+
+    /// Makes an end of the body an error once `broken` is set.
+    pub(crate) fn breaks_with(mut self, broken: Broken) -> Self {
+        self.broken = Some(broken);
         self
     }
 
@@ -163,6 +183,10 @@ impl ResponseBody {
         self.ended = true;
     }
 
+    fn is_broken(&self) -> bool {
+        self.failed || self.broken.as_ref().is_some_and(Broken::is_set)
+    }
+
     fn is_complete(&self) -> bool {
         self.ended || self.declared.is_some_and(|declared| self.sent >= declared)
     }
@@ -179,32 +203,33 @@ impl Body for ResponseBody {
         if self.failed {
             return Poll::Ready(Some(Err(Error::HttpProtocolError)));
         }
-        let frame = match self.peeked.take() {
+        let frame = match self.peeked.pop_front() {
             Some(frame) => Some(Ok(frame)),
             None => std::task::ready!(Pin::new(&mut self.source).poll_frame(cx)),
         };
         match &frame {
+            None if self.is_broken() => {
+                self.failed = true;
+                return Poll::Ready(Some(Err(Error::HttpProtocolError)));
+            }
             None => self.ended = true,
             Some(Err(_)) => self.failed = true,
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Buf::remaining);
                 self.sent = self.sent.saturating_add(length as u64);
                 // hyper does not ask again once it knows that this was the end.
-                self.ended = self.source.is_end_stream();
+                self.ended = self.peeked.is_empty() && self.source.is_end_stream();
             }
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.peeked.is_none() && !self.failed && self.source.is_end_stream()
+        self.peeked.is_empty() && !self.is_broken() && self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.peeked {
-            Some(_) => SizeHint::default(),
-            None => self.source.size_hint(),
-        }
+        if self.peeked.is_empty() { self.source.size_hint() } else { SizeHint::default() }
     }
 }
 
@@ -218,27 +243,6 @@ impl Drop for ResponseBody {
         }
         if let Some(record) = self.record.take() {
             record.write(self.sent, complete);
-        }
-    }
-}
-
-/// A body whose next frame was taken already.
-struct Rest {
-    second: Option<Frame<Bytes>>,
-    source: WasiBody,
-}
-
-impl Body for Rest {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match self.second.take() {
-            Some(frame) => Poll::Ready(Some(Ok(frame))),
-            None => Pin::new(&mut self.source).poll_frame(cx),
         }
     }
 }

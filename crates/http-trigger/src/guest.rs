@@ -23,8 +23,8 @@ use crate::body::ResponseBody;
 use crate::settings::InstanceReuse;
 
 use fresh::FreshGuest;
-pub use handler::HandlerError;
 use handler::Handler;
+pub use handler::HandlerError;
 use reused::ReusedGuest;
 pub(crate) use slots::Slots;
 

@@ -24,9 +24,9 @@ const PATH_MATCH_PREFIX: &str = "spin-path-match-";
 /// How a request came to its component.
 pub(crate) struct Matched<'a> {
     path_info: Cow<'a, str>,
-    matched_route: &'a str,
-    raw_route: &'a str,
-    raw_prefix: &'a str,
+    based: &'a str,
+    raw: &'a str,
+    prefix: &'a str,
     params: &'a [(&'a str, &'a str)],
     client: SocketAddr,
 }
@@ -36,9 +36,9 @@ impl<'a> Matched<'a> {
     pub(crate) fn by_route<T>(found: &'a RouteMatch<'a, T>, client: SocketAddr) -> Self {
         Self {
             path_info: found.trailing_wildcard(),
-            matched_route: found.route.based(),
-            raw_route: found.route.raw(),
-            raw_prefix: found.route.raw_prefix(),
+            based: found.route.based(),
+            raw: found.route.raw(),
+            prefix: found.route.raw_prefix(),
             params: &found.params,
             client,
         }
@@ -48,9 +48,9 @@ impl<'a> Matched<'a> {
     pub(crate) fn by_name(path: &'a str) -> Self {
         Self {
             path_info: path.into(),
-            matched_route: "/...",
-            raw_route: "/...",
-            raw_prefix: "",
+            based: "/...",
+            raw: "/...",
+            prefix: "",
             params: &[],
             client: internal_client(),
         }
@@ -143,10 +143,10 @@ pub(crate) fn describe(parts: &mut Parts, matched: &Matched<'_>, base: &str) {
     let headers = &mut parts.headers;
     set(headers, PATH_INFO, &matched.path_info);
     set(headers, FULL_URL, full_url);
-    set(headers, MATCHED_ROUTE, matched.matched_route);
+    set(headers, MATCHED_ROUTE, matched.based);
     set(headers, BASE_PATH, base);
-    set(headers, RAW_COMPONENT_ROUTE, matched.raw_route);
-    set(headers, COMPONENT_ROUTE, matched.raw_prefix);
+    set(headers, RAW_COMPONENT_ROUTE, matched.raw);
+    set(headers, COMPONENT_ROUTE, matched.prefix);
     set(headers, CLIENT_ADDR, matched.client);
     for (name, value) in matched.params {
         let name = name.to_ascii_lowercase().replace('_', "-");

@@ -65,6 +65,16 @@ pub enum RouteError {
     },
 }
 
+/// What the segments of a route stand for in a path.
+#[derive(Default)]
+struct Captures<'a> {
+    params: Vec<(&'a str, &'a str)>,
+    wildcard: Option<&'a str>,
+}
+
+/// A table, and the routes with their targets that it never uses.
+pub type Built<T> = (Routes<T>, Vec<(String, T)>);
+
 /// A path that belongs to a route.
 #[derive(Debug)]
 pub struct RouteMatch<'a, T> {
@@ -95,7 +105,7 @@ impl<T> Routes<T> {
     pub fn new(
         base: &str,
         routes: impl IntoIterator<Item = (String, T)>,
-    ) -> Result<(Self, Vec<(String, T)>), Vec<RouteError>> {
+    ) -> Result<Built<T>, Vec<RouteError>> {
         let mut parsed: Vec<(Route, T)> = Vec::new();
         let mut unused = Vec::new();
         let mut errors = Vec::new();
@@ -139,8 +149,7 @@ impl<T> Routes<T> {
     pub fn find<'a>(&'a self, path: &'a str) -> Option<RouteMatch<'a, T>> {
         let trimmed = path.trim_matches('/');
         self.entries.iter().find_map(|(route, target)| {
-            let mut params = Vec::new();
-            let wildcard = route.matches(trimmed, &mut params)?;
+            let Captures { params, wildcard } = route.matches(trimmed)?;
             Some(RouteMatch { target, route, params, wildcard, path })
         })
     }
@@ -212,13 +221,10 @@ impl Route {
             .then_with(|| self.segments.len().cmp(&other.segments.len()))
     }
 
-    /// Whether `path`, without slashes at its ends, belongs to this route: what
-    /// the wildcard stands for (none if it has none).
-    fn matches<'a>(
-        &'a self,
-        path: &'a str,
-        params: &mut Vec<(&'a str, &'a str)>,
-    ) -> Option<Option<&'a str>> {
+    /// What the segments stand for in `path`, which has no slashes at its ends;
+    /// none if it does not belong to this route.
+    fn matches<'a>(&'a self, path: &'a str) -> Option<Captures<'a>> {
+        let mut captures = Captures::default();
         let mut rest = path;
         let mut segments = self.segments.iter().peekable();
         while let Some(segment) = segments.next() {
@@ -232,7 +238,9 @@ impl Route {
                     rest = rest.trim_start_matches('/');
                 }
                 Segment::Slash => rest = rest.strip_prefix('/')?.trim_start_matches('/'),
-                Segment::Wildcard => return Some(Some(rest)),
+                Segment::Wildcard => {
+                    captures.wildcard = Some(std::mem::take(&mut rest));
+                }
                 Segment::Param(name) => {
                     let end = match segments.peek() {
                         Some(Segment::Dot) => {
@@ -245,12 +253,12 @@ impl Route {
                     if value.is_empty() {
                         return None;
                     }
-                    params.push((name, value));
+                    captures.params.push((name, value));
                     rest = after;
                 }
             }
         }
-        rest.is_empty().then_some(None)
+        rest.is_empty().then_some(captures)
     }
 }
 

@@ -94,7 +94,7 @@ impl ShutdownSignal {
 
     async fn cut(&mut self) {
         if self.0.wait_for(|stage| *stage == Stage::Cut).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -116,8 +116,7 @@ impl HttpApp {
     ///
     /// [`BindError`].
     pub async fn bind(self, address: &str) -> Result<BoundServer, BindError> {
-        let resolve =
-            |source| BindError::Resolve { address: address.to_owned(), source };
+        let resolve = |source| BindError::Resolve { address: address.to_owned(), source };
         let wanted = tokio::net::lookup_host(address)
             .await
             .map_err(resolve)?

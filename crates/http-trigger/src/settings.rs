@@ -63,7 +63,7 @@ impl Default for HttpSettings {
             max_connections: 4096,
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(90),
-            stall_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_mins(1),
             drain_delay: Duration::ZERO,
             access_log: true,
             reuse: InstanceReuse::default(),
@@ -89,6 +89,8 @@ impl HttpSettings {
     ///
     /// Every value of another form.
     pub fn from_environment(environment: &BTreeMap<String, String>) -> Result<Self, Problems> {
+        const DURATION: &str = "a duration such as `30s`, `500ms` or `2m`";
+        const COUNT: &str = "a number greater than zero";
         let mut settings = Self::default();
         let mut problems = Problems::default();
         let mut read = |name: &str, set: &mut dyn FnMut(&str) -> Option<()>, expected: &str| {
@@ -98,8 +100,6 @@ impl HttpSettings {
                 problems.push(format!("{name} is {value:?}, expected {expected}"));
             }
         };
-        const DURATION: &str = "a duration such as `30s`, `500ms` or `2m`";
-        const COUNT: &str = "a number greater than zero";
         read(
             "SPINLET_REQUEST_TIMEOUT",
             &mut |value| {
@@ -167,8 +167,8 @@ pub fn parse_duration(value: &str) -> Option<Duration> {
     let unit = match unit {
         "ms" => Duration::from_millis(1),
         "s" => Duration::from_secs(1),
-        "m" => Duration::from_secs(60),
-        "h" => Duration::from_secs(3600),
+        "m" => Duration::from_mins(1),
+        "h" => Duration::from_hours(1),
         _ => return None,
     };
     Some(unit * number)
@@ -204,7 +204,7 @@ mod tests {
             request_timeout: Some(Duration::from_millis(1500)),
             max_requests: 7,
             max_connections: 8,
-            idle_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_mins(2),
             access_log: false,
             ..HttpSettings::default()
         };

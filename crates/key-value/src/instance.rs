@@ -59,7 +59,7 @@ impl InstanceStores {
         &self,
         store: &Resource<OpenStore>,
     ) -> Result<Arc<dyn Store>, ResourceTableError> {
-        Ok(Arc::clone(&self.stores.table.get(store)?.store))
+        Ok(Arc::clone(&self.stores.entries.get(store)?.store))
     }
 
     pub(crate) fn close(&mut self, store: Resource<OpenStore>) -> Result<(), ResourceTableError> {
@@ -75,7 +75,7 @@ impl InstanceStores {
         &mut self,
         swap: &Resource<OpenSwap>,
     ) -> Result<&mut OpenSwap, ResourceTableError> {
-        self.swaps.table.get_mut(swap)
+        self.swaps.entries.get_mut(swap)
     }
 
     pub(crate) fn end_swap(
@@ -89,14 +89,14 @@ impl InstanceStores {
 /// At most [`MAX_OPEN`] things. Counted here: the table of wasmtime does not give
 /// places back in every build.
 struct Table<V> {
-    table: ResourceTable,
+    entries: ResourceTable,
     used: usize,
     values: std::marker::PhantomData<fn() -> V>,
 }
 
 impl<V> Default for Table<V> {
     fn default() -> Self {
-        Self { table: ResourceTable::new(), used: 0, values: std::marker::PhantomData }
+        Self { entries: ResourceTable::new(), used: 0, values: std::marker::PhantomData }
     }
 }
 
@@ -105,13 +105,13 @@ impl<V: Send + 'static> Table<V> {
         if self.used >= MAX_OPEN {
             return None;
         }
-        let resource = self.table.push(value).ok()?;
+        let resource = self.entries.push(value).ok()?;
         self.used += 1;
         Some(resource)
     }
 
     fn delete(&mut self, resource: Resource<V>) -> Result<V, ResourceTableError> {
-        let value = self.table.delete(resource)?;
+        let value = self.entries.delete(resource)?;
         self.used -= 1;
         Ok(value)
     }

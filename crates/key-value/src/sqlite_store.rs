@@ -180,9 +180,7 @@ impl Store for SqliteStore {
         check_key(&key)?;
         self.read(move |connection, label| {
             let mut statement = connection.prepare_cached(EXISTS).map_err(StoreError::backend)?;
-            statement
-                .query_row(params![label, key], |row| row.get(0))
-                .map_err(StoreError::backend)
+            statement.query_row(params![label, key], |row| row.get(0)).map_err(StoreError::backend)
         })
         .await
     }

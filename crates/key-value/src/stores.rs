@@ -49,10 +49,8 @@ impl Stores {
 
     /// Adds a store in a SQLite database, in place of one with the same label.
     pub fn add_sqlite(&mut self, label: &str, location: Location) {
-        let database = self
-            .databases
-            .entry(location.clone())
-            .or_insert_with(|| SqliteStores::new(location));
+        let database =
+            self.databases.entry(location.clone()).or_insert_with(|| SqliteStores::new(location));
         let store = database.store(label);
         self.add(label, store);
     }
@@ -79,10 +77,8 @@ impl Stores {
                 Some(store) => {
                     stores.insert(label.clone(), Arc::clone(store));
                 }
-                None => unknown.push(UnknownLabel {
-                    label: label.clone(),
-                    component: component.to_owned(),
-                }),
+                None => unknown
+                    .push(UnknownLabel { label: label.clone(), component: component.to_owned() }),
             }
         }
         if unknown.is_empty() { Ok(Arc::new(ComponentStores { stores })) } else { Err(unknown) }

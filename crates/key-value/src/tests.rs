@@ -1,7 +1,7 @@
 //! Labels, and linking every version of the interface.
 
-use wasmtime::{Config, Engine};
 use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Engine};
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
 
@@ -19,7 +19,10 @@ fn every_label_without_a_store_is_reported() {
     stores.add_sqlite("mine", Location::Memory);
     let labels = ["default", "other", "mine", "third"].map(str::to_owned);
     let unknown = stores.of_component("shop", &labels).unwrap_err();
-    assert_eq!(unknown.iter().map(|unknown| &unknown.label).collect::<Vec<_>>(), ["other", "third"]);
+    assert_eq!(
+        unknown.iter().map(|unknown| &unknown.label).collect::<Vec<_>>(),
+        ["other", "third"]
+    );
     let text = unknown[0].to_string();
     assert!(text.starts_with(r#"unknown key_value_stores label "other" for component "shop""#));
 }
@@ -93,11 +96,7 @@ fn what_is_provided_is_what_is_linked() {
         linker.instance(name).unwrap().func_wrap("open", |_, (): ()| Ok(())).unwrap();
         linker.instance(name).unwrap().func_wrap("increment", |_, (): ()| Ok(())).unwrap();
         linker.instance(name).unwrap().func_wrap("get-many", |_, (): ()| Ok(())).unwrap();
-        linker
-            .instance(name)
-            .unwrap()
-            .func_wrap("[method]store.get", |_, (): ()| Ok(()))
-            .unwrap();
+        linker.instance(name).unwrap().func_wrap("[method]store.get", |_, (): ()| Ok(())).unwrap();
         assert!(add_to_linker(&mut linker, |stores| stores).is_err(), "{name}");
     }
 }

@@ -61,9 +61,8 @@ pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), LoggingError
     let targets = targets(filter)?;
     // A line that cannot be written (a full fifo, a closed pipe) is lost; reporting that on the
     // same standard error would panic.
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(targets);
     match format {
         LogFormat::Text => registry.with(lines.with_ansi(false)).try_init(),

@@ -83,6 +83,7 @@ async fn load(
 ) -> Result<Option<(Code, LoadedApp, ReservedAddress)>, RuntimeError> {
     let sandbox = Sandbox::prepare(spec.sandbox.as_ref())?;
     let code = Code::open(&spec.cache_dir)?;
+    phases.end("engine");
     let artifact = source::resolve(&spec.app).await?;
     phases.end("artifact");
     let outside = match artifact {

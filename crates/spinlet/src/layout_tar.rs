@@ -41,3 +41,42 @@ fn archive(layout: &Path, pulled: &Pulled, output: &mut impl Write) -> io::Resul
     }
     tar.into_inner()?.flush()
 }
+
+#[cfg(test)]
+mod tests {
+    use artifact::layout::{Layout, LayoutWriter};
+    use artifact::pack::{Options, pack};
+
+    use super::*;
+
+    #[test]
+    fn the_tar_file_holds_the_image_and_is_always_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let wasm = root.path().join("hello.wasm");
+        fs_err::write(&wasm, b"\0asm\x0d\0\x01\0").unwrap();
+        let app = artifact::local::load_wasm(&wasm).unwrap();
+        let packed = pack(&app, &Options::default()).unwrap();
+        let layout = root.path().join("layout");
+        let writer = LayoutWriter::create(&layout).unwrap();
+        for (_, blob) in &packed.blobs {
+            writer.add(blob).unwrap();
+        }
+        let json = packed.manifest_json.read_verified(u64::MAX).unwrap();
+        writer.finish(Some("hello:v1"), &json).unwrap();
+        let digest = packed.manifest_json.digest();
+        let pulled = Pulled {
+            descriptor: artifact::Descriptor::new("m", digest, json.len() as u64),
+            manifest: packed.manifest,
+            registry: "r".into(),
+            transferred: 0,
+        };
+        let files = ["one.tar", "two/two.tar"].map(|name| root.path().join(name));
+        for file in &files {
+            write(&layout, &pulled, file).unwrap();
+            let layout = Layout::open(file).unwrap();
+            assert_eq!(layout.image(Some("hello:v1")).unwrap().digest, digest);
+        }
+        let [one, two] = files.map(|file| fs_err::read(file).unwrap());
+        assert_eq!(one, two);
+    }
+}

@@ -67,13 +67,15 @@ impl Databases {
                 Some(database) => {
                     databases.insert(label.clone(), Arc::clone(database));
                 }
-                None => unknown.push(UnknownLabel {
-                    label: label.clone(),
-                    component: component.to_owned(),
-                }),
+                None => unknown
+                    .push(UnknownLabel { label: label.clone(), component: component.to_owned() }),
             }
         }
-        if unknown.is_empty() { Ok(Arc::new(ComponentDatabases { databases })) } else { Err(unknown) }
+        if unknown.is_empty() {
+            Ok(Arc::new(ComponentDatabases { databases }))
+        } else {
+            Err(unknown)
+        }
     }
 }
 

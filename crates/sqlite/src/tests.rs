@@ -1,7 +1,7 @@
 //! Labels, limits, and linking every version of the interface.
 
-use wasmtime::{Config, Engine};
 use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Engine};
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
 
@@ -18,7 +18,10 @@ fn every_label_without_a_database_is_reported() {
     let databases = Databases::with_default(Location::Memory);
     let labels = ["default", "other", "third"].map(str::to_owned);
     let unknown = databases.of_component("shop", &labels).unwrap_err();
-    assert_eq!(unknown.iter().map(|unknown| &unknown.label).collect::<Vec<_>>(), ["other", "third"]);
+    assert_eq!(
+        unknown.iter().map(|unknown| &unknown.label).collect::<Vec<_>>(),
+        ["other", "third"]
+    );
     let text = unknown[0].to_string();
     assert!(text.starts_with(r#"unknown sqlite_databases label "other" for component "shop""#));
 }

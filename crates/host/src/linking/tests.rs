@@ -48,9 +48,10 @@ fn a_provided_interface_is_not_stubbed_beside_a_missing_one() {
 
 #[test]
 fn any_other_unknown_import_is_an_error_that_names_it() {
-    let error =
-        pre_instantiate(r#"(component (import "acme:thing/x@1.0.0" (instance (export "f" (func)))))"#)
-            .unwrap_err();
+    let error = pre_instantiate(
+        r#"(component (import "acme:thing/x@1.0.0" (instance (export "f" (func)))))"#,
+    )
+    .unwrap_err();
     assert!(error.contains("acme:thing/x@1.0.0") && error.contains("\"c\""), "{error}");
     let error = pre_instantiate(
         r#"(component (import "wasi:cli/nonsense@0.2.0" (instance (export "f" (func)))))"#,

@@ -17,7 +17,7 @@ use super::connect::{CONNECT, ConnectError, ConnectOptions, Connector};
 use crate::outbound_hosts::Grant;
 
 /// Used for every timeout a guest does not set.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long a connection nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(90);
 /// Idle connections that are kept for one destination.

@@ -64,19 +64,17 @@ impl ConnectError {
     /// What the guest is told.
     pub(super) fn code(&self) -> Error {
         match self {
-            Self::NoOptions => Error::ConfigurationError,
+            Self::NoOptions | Self::TlsSettings(_) => Error::ConfigurationError,
             Self::NoHost => Error::HttpRequestUriInvalid,
-            Self::Resolve(_) => Error::DnsError {
-                rcode: Some("address not available".to_owned()),
-                info_code: None,
-            },
+            Self::Resolve(_) => {
+                Error::DnsError { rcode: Some("address not available".to_owned()), info_code: None }
+            }
             Self::Prohibited => Error::DestinationIpProhibited,
             Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
                 Error::ConnectionTimeout
             }
             Self::Connect(_) => Error::ConnectionRefused,
             Self::Timeout => Error::ConnectionTimeout,
-            Self::TlsSettings(_) => Error::ConfigurationError,
             Self::Tls(error) => tls_code(error),
         }
     }
@@ -145,10 +143,9 @@ impl Connector {
 async fn tcp(host: &str, port: u16, grant: Grant) -> Result<TcpStream, ConnectError> {
     let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => tokio::net::lookup_host((host, port))
-            .await
-            .map_err(ConnectError::Resolve)?
-            .collect(),
+        Err(_) => {
+            tokio::net::lookup_host((host, port)).await.map_err(ConnectError::Resolve)?.collect()
+        }
     };
     if addresses.is_empty() {
         return Err(ConnectError::Resolve(io::ErrorKind::NotFound.into()));

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use futures::FutureExt;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use wasmtime::component::{ComponentExportIndex, InstancePre, Resource};
@@ -15,7 +16,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use super::handler::Handler;
 use super::{Call, GuestBase, GuestError, declared_length, spin};
-use crate::body::ResponseBody;
+use crate::body::{Broken, ResponseBody};
 
 /// A component whose instances handle one request each.
 pub(crate) struct FreshGuest {
@@ -55,7 +56,8 @@ impl FreshGuest {
         call: Call,
     ) -> Result<http::Response<ResponseBody>, GuestError> {
         let (reply, mut replied) = oneshot::channel();
-        let mut run: Run = Box::pin(Arc::clone(self).run(call, reply));
+        let broken = Broken::default();
+        let mut run: Run = Box::pin(Arc::clone(self).run(call, reply, broken.clone()));
         // The guest runs in the task of its request: most are done at once, and
         // a request that is given up takes its guest with it.
         let first = std::future::poll_fn(|cx| {
@@ -69,18 +71,29 @@ impl FreshGuest {
             }
         })
         .await;
-        match first {
-            First::Replied(response) => Ok(self.detach(response?, run)),
+        let (response, result) = match first {
             First::Finished(result) => match replied.try_recv() {
-                Ok(response) => {
-                    if let Err(error) = result {
-                        self.base.failed(&error);
-                    }
-                    Ok(response?.map(ResponseBody::of_finished_guest))
-                }
-                Err(_) => Err(result.err().unwrap_or(GuestError::NoResponse)),
+                Ok(response) => (response?, result),
+                Err(_) => return Err(result.err().unwrap_or(GuestError::NoResponse)),
             },
-        }
+            First::Replied(response) => {
+                let response = response?;
+                // Most guests have written all they have to say with their next
+                // breath; then the length of their response is known.
+                tokio::task::yield_now().await;
+                match (&mut run).now_or_never() {
+                    Some(result) => (response, result),
+                    None => return Ok(self.detach(response, run, broken)),
+                }
+            }
+        };
+        Ok(match result {
+            Ok(()) => response.map(ResponseBody::of_finished_guest),
+            Err(error) => {
+                self.base.failed(&error);
+                response.map(|body| ResponseBody::new(body).breaks_with(broken))
+            }
+        })
     }
 
     /// Lets the guest go on while its response is sent.
@@ -88,6 +101,7 @@ impl FreshGuest {
         self: &Arc<Self>,
         response: http::Response<WasiBody>,
         run: Run,
+        broken: Broken,
     ) -> http::Response<ResponseBody> {
         let guest = Arc::clone(self);
         let task = self.base.shared.spawn(async move {
@@ -96,18 +110,27 @@ impl FreshGuest {
             }
         });
         let declared = declared_length(&response);
-        response
-            .map(|body| ResponseBody::new(body).on_abandon(declared, Box::new(move || task.abort())))
+        response.map(|body| {
+            ResponseBody::new(body)
+                .on_abandon(declared, Box::new(move || task.abort()))
+                .breaks_with(broken)
+        })
     }
 
     /// Handles one request in a new instance, until the guest is done.
-    async fn run(self: Arc<Self>, call: Call, reply: Reply) -> Result<(), GuestError> {
+    async fn run(
+        self: Arc<Self>,
+        call: Call,
+        reply: Reply,
+        broken: Broken,
+    ) -> Result<(), GuestError> {
         let Call { request, depth, deadline } = call;
         let handled = async {
             let slot = self.base.shared.slots.acquire(depth).await.ok_or(GuestError::Busy)?;
             let result = match &self.handler {
                 Handler::Incoming { pre, handle } => {
-                    self.incoming(pre, handle, request, depth, reply).await
+                    let request = Incoming { request, depth, reply, broken };
+                    self.incoming(pre, handle, request).await
                 }
                 Handler::Spin(pre) => {
                     spin::handle(&self.base.context, pre, request, depth).await.map(|response| {
@@ -123,9 +146,9 @@ impl FreshGuest {
             result
         };
         match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, handled)
-                .await
-                .unwrap_or(Err(GuestError::Timeout)),
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline, handled).await.unwrap_or(Err(GuestError::Timeout))
+            }
             None => handled.await,
         }
     }
@@ -135,15 +158,16 @@ impl FreshGuest {
         &self,
         pre: &InstancePre<host::InstanceState>,
         handle: &ComponentExportIndex,
-        request: http::Request<WasiBody>,
-        depth: u32,
-        reply: Reply,
+        incoming: Incoming,
     ) -> Result<(), GuestError> {
+        let Incoming { request, depth, reply, broken } = incoming;
         let mut store = self.base.context.new_store(depth);
         let instance = match pre.instantiate_async(&mut store).await {
             Ok(instance) => instance,
             Err(error) => return Err(GuestError::instantiation(error, &store)),
         };
+        // Dropped before the store, however this ends.
+        let done = Done { broken, is_done: false };
         let called = async {
             let mut http = store.data_mut().http();
             let request = http.new_incoming_request(Scheme::Http, request)?;
@@ -153,7 +177,37 @@ impl FreshGuest {
             let handle = instance.get_typed_func::<Parameters, ()>(&mut store, handle)?;
             handle.call_async(&mut store, (request, response)).await
         };
-        called.await.map_err(|error| GuestError::trap(error, &store))
+        called.await.map_err(|error| GuestError::trap(error, &store))?;
+        done.done();
+        Ok(())
+    }
+}
+
+/// What `wasi:http/incoming-handler` is called with.
+struct Incoming {
+    request: http::Request<WasiBody>,
+    depth: u32,
+    reply: Reply,
+    broken: Broken,
+}
+
+/// Breaks the response off unless the guest gets done.
+struct Done {
+    broken: Broken,
+    is_done: bool,
+}
+
+impl Done {
+    fn done(mut self) {
+        self.is_done = true;
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.broken.set();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which handler a component exports.
 
-use host::spin_http::bindings as spin;
 use host::InstanceState;
+use host::spin_http::bindings as spin;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
@@ -132,7 +132,7 @@ mod tests {
 
     fn find(exports: &[&str]) -> Result<String, String> {
         let engine = wasmtime::Engine::new(&engine::config().unwrap()).unwrap();
-        let text: String = exports
+        let text: Vec<String> = exports
             .iter()
             .enumerate()
             .map(|(n, name)| {
@@ -141,6 +141,7 @@ mod tests {
                 )
             })
             .collect();
+        let text = text.concat();
         let wat = format!(
             r#"(component
                 (core module $m (func (export "f")))

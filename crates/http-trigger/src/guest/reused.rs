@@ -69,10 +69,15 @@ impl ReusedGuest {
         self.start_if_needed();
         let replied = async { replied.await.unwrap_or(Err(GuestError::Instance)) };
         let response = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, replied)
-                .await
-                .unwrap_or(Err(GuestError::Timeout)),
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline, replied).await.unwrap_or(Err(GuestError::Timeout))
+            }
             None => replied.await,
+        };
+        // The instance may be the first to see that the time is over.
+        let response = match response {
+            Err(GuestError::Instance) if caller.is_late() => Err(GuestError::Timeout),
+            response => response,
         };
         let response = response.inspect_err(|error| {
             if !matches!(error, GuestError::Instance) {
@@ -81,8 +86,10 @@ impl ReusedGuest {
         })?;
         let declared = declared_length(&response);
         Ok(response.map(|body| {
-            let abandon = caller.answered();
-            ResponseBody::new(body).on_abandon(declared, Box::new(move || abandon.abandon()))
+            let (reader, broken) = caller.answered();
+            ResponseBody::new(body)
+                .on_abandon(declared, Box::new(move || reader.abandon()))
+                .breaks_with(broken)
         }))
     }
 

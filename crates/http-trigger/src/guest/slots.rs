@@ -45,14 +45,12 @@ impl Slots {
     pub(crate) async fn acquire(&self, depth: u32) -> Option<Slot> {
         let (places, wait) =
             if depth == 0 { (&self.outside, WAIT) } else { (&self.chained, CHAINED_WAIT) };
-        let permit = match Arc::clone(places).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                self.wanted.notify_one();
-                let acquired = Arc::clone(places).acquire_owned();
-                tokio::time::timeout(wait, acquired).await.ok()?.ok()?
-            }
-        };
+        if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
+            return Some(Slot { _permit: permit });
+        }
+        self.wanted.notify_one();
+        let acquired = Arc::clone(places).acquire_owned();
+        let permit = tokio::time::timeout(wait, acquired).await.ok()?.ok()?;
         Some(Slot { _permit: permit })
     }
 }

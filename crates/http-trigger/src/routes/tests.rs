@@ -182,10 +182,10 @@ proptest! {
 
     #[test]
     fn no_route_and_no_path_makes_it_panic(list in prop::collection::vec("\\PC{0,12}", 0..5), path in "\\PC{0,20}") {
-        if let Ok((routes, _)) = Routes::new("/", list.into_iter().map(|route| (route, ()))) {
-            if let Some(found) = routes.find(&path) {
-                let _ = found.trailing_wildcard();
-            }
+        if let Ok((routes, _)) = Routes::new("/", list.into_iter().map(|route| (route, ())))
+            && let Some(found) = routes.find(&path)
+        {
+            let _ = found.trailing_wildcard();
         }
     }
 }

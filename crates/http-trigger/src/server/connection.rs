@@ -70,8 +70,7 @@ impl Activity {
     pub(super) fn received(&self) {
         if self.is_idle() && !self.http2.load(Ordering::Relaxed) {
             let now = self.millis().max(1);
-            let _ =
-                self.head_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.head_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
@@ -170,8 +169,7 @@ impl Server {
             let (server, activity) = (Arc::clone(&self), Arc::clone(&activity));
             async move { Ok::<_, Infallible>(server.answer(request, client, &activity).await) }
         });
-        let mut connection =
-            std::pin::pin!(self.http.serve_connection(TokioIo::new(io), service));
+        let mut connection = std::pin::pin!(self.http.serve_connection(TokioIo::new(io), service));
         let mut look = tokio::time::interval(
             (settings.header_timeout.min(settings.idle_timeout) / 2).max(Duration::from_millis(10)),
         );

@@ -23,11 +23,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(
-        stream: TcpStream,
-        activity: Arc<Activity>,
-        stall_timeout: Duration,
-    ) -> Self {
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, stall_timeout: Duration) -> Self {
         Self { stream, activity, stall_timeout, stalled: None }
     }
 

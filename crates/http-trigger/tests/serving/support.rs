@@ -41,6 +41,11 @@ pub(crate) static GUEST_0_3: LazyLock<Component> = LazyLock::new(|| {
     componentize(include_str!("guests/wasi-0.3.wit"), include_str!("guests/wasi-0.3.wat"))
 });
 
+/// The guest of `guests/spin.wat`.
+pub(crate) static GUEST_SPIN: LazyLock<Component> = LazyLock::new(|| {
+    componentize(include_str!("guests/spin.wit"), include_str!("guests/spin.wat"))
+});
+
 fn componentize(wit: &str, wat: &str) -> Component {
     let mut resolve = Resolve::default();
     let package = resolve.push_str("guest.wit", wit).unwrap();
@@ -93,6 +98,7 @@ impl TestApp {
                 json!({
                     "id": id,
                     "metadata": {"allowed_outbound_hosts": hosts},
+                    "config": {"greeting": "hello {{ who }}"},
                     "source": {"content_type": "application/wasm", "source": "file:///guest.wasm"},
                 })
             })
@@ -100,6 +106,7 @@ impl TestApp {
         let document = json!({
             "spin_lock_version": 0,
             "metadata": {"name": "test", "version": "1.2.3"},
+            "variables": {"who": {"default": "world"}},
             "triggers": triggers,
             "components": components,
         });
@@ -132,7 +139,7 @@ impl TestApp {
     pub(crate) async fn start(self) -> TestServer {
         let (app, captured) = self.build().unwrap_or_else(|error| panic!("{error}"));
         let bound = app.bind("127.0.0.1:0").await.unwrap();
-        let address = bound.addresses()[0];
+        let address = *bound.addresses().first().unwrap();
         let (shutdown, signal) = http_trigger::shutdown();
         let serving = tokio::spawn(bound.serve(signal));
         TestServer { address, shutdown, serving, captured }

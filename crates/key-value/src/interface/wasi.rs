@@ -124,10 +124,8 @@ impl atomics::Host for InstanceStores {
             Ok(Swap::Done) => Ok(()),
             Ok(Swap::Changed(seen)) => {
                 let next = self.begin_swap(OpenSwap { store, key, seen });
-                Err(next.map_or_else(
-                    || CasError::StoreError(too_many_swaps()),
-                    CasError::CasFailed,
-                ))
+                Err(next
+                    .map_or_else(|| CasError::StoreError(too_many_swaps()), CasError::CasFailed))
             }
             Err(error) => Err(CasError::StoreError(error.into())),
         })

@@ -51,8 +51,7 @@ async fn many_keys_are_read_written_and_forgotten_at_once() {
     let entries = vec![(text("a"), vec![1]), (text("b"), vec![2]), (text("a"), vec![3])];
     store.set_many(entries).await.unwrap();
     let read = store.get_many(vec![text("b"), text("x"), text("a")]).await.unwrap();
-    let expected =
-        vec![(text("b"), Some(vec![2])), (text("x"), None), (text("a"), Some(vec![3]))];
+    let expected = vec![(text("b"), Some(vec![2])), (text("x"), None), (text("a"), Some(vec![3]))];
     assert_eq!(read, expected);
     store.delete_many(vec![text("a"), text("x")]).await.unwrap();
     assert_eq!(store.keys().await.unwrap(), ["b"]);

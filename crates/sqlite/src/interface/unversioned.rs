@@ -61,7 +61,9 @@ mod tests {
         let result =
             connections.execute(connection, "SELECT ? AS a, ?".into(), parameters).await.unwrap();
         assert_eq!(result.columns[0], "a");
-        assert!(matches!(&result.rows[0].values[..], [Value::Text(text), Value::Null] if text == "x"));
+        assert!(
+            matches!(&result.rows[0].values[..], [Value::Text(text), Value::Null] if text == "x")
+        );
     }
 
     #[tokio::test]

@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Context;
 
+use futures::task::AtomicWaker;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::body::Broken;
 
 /// One request, as its instance sees it.
 pub(super) struct Ticket {
     deadline: Option<Instant>,
     stage: AtomicU8,
     cancelled: CancellationToken,
+    broken: Broken,
+    /// The instance's task, which looks at tickets from outside its event loop.
+    watcher: AtomicWaker,
 }
 
 /// Waits for a response.
@@ -26,14 +33,36 @@ impl Ticket {
             deadline,
             stage: AtomicU8::new(WAITING),
             cancelled: CancellationToken::new(),
+            broken: Broken::default(),
+            watcher: AtomicWaker::new(),
         }
+    }
+
+    /// Wakes the current task when the ticket is cancelled or done.
+    pub(super) fn watch(&self, cx: &Context<'_>) {
+        self.watcher.register(cx.waker());
+    }
+
+    /// The instance is about to end.
+    pub(super) fn instance_ends(&self) {
+        if !self.is_done() {
+            self.broken.set();
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    fn cancel(&self) {
+        self.cancelled.cancel();
+        self.watcher.wake();
     }
 
     /// Whether nobody waits for it any more although it is not done.
     pub(super) fn is_over(&self) -> bool {
         self.stage.load(Ordering::SeqCst) != DONE
-            && (self.cancelled.is_cancelled()
-                || self.deadline.is_some_and(|deadline| deadline <= Instant::now()))
+            && (self.cancelled.is_cancelled() || self.is_late())
     }
 
     /// Whether it is done.
@@ -61,20 +90,26 @@ impl Caller {
         Self(Some(ticket))
     }
 
+    /// Whether its time is over.
+    pub(super) fn is_late(&self) -> bool {
+        self.0.as_ref().is_some_and(|ticket| ticket.is_late())
+    }
+
     /// The response has begun.
-    pub(super) fn answered(mut self) -> Reader {
+    pub(super) fn answered(mut self) -> (Reader, Broken) {
         let ticket = self.0.take();
+        let broken = ticket.as_ref().map(|ticket| ticket.broken.clone());
         if let Some(ticket) = &ticket {
             ticket.stage.store(ANSWERED, Ordering::SeqCst);
         }
-        Reader(ticket)
+        (Reader(ticket), broken.unwrap_or_default())
     }
 }
 
 impl Drop for Caller {
     fn drop(&mut self) {
         if let Some(ticket) = self.0.take() {
-            ticket.cancelled.cancel();
+            ticket.cancel();
         }
     }
 }
@@ -86,7 +121,7 @@ impl Reader {
     /// The rest of the response is not wanted.
     pub(super) fn abandon(mut self) {
         if let Some(ticket) = self.0.take() {
-            ticket.cancelled.cancel();
+            ticket.cancel();
         }
     }
 }
@@ -95,8 +130,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         if let Some(ticket) = self.0.take() {
             ticket.stage.store(DONE, Ordering::SeqCst);
-            // Its instance looks again.
-            ticket.cancelled.cancel();
+            ticket.cancel();
         }
     }
 }

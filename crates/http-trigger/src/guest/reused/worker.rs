@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -35,10 +35,8 @@ pub(super) async fn run(guest: &Arc<ReusedGuest>, job: Job) {
         }
     };
     let worker = Worker::new(guest);
-    match worker.drive(&mut store, &service, job).await {
-        Ok(()) => {}
-        Err(Ended::Unwanted) => {}
-        Err(Ended::Failed(error)) => guest.base.failed(&GuestError::trap(error, &store)),
+    if let Err(Ended::Failed(error)) = worker.drive(&mut store, &service, job).await {
+        guest.base.failed(&GuestError::trap(error, &store));
     }
 }
 
@@ -80,21 +78,33 @@ impl Pulse {
     }
 
     fn add(&self, ticket: Arc<Ticket>) {
-        self.tickets.lock().unwrap_or_else(PoisonError::into_inner).push(ticket);
+        self.tickets().push(ticket);
     }
 
     /// Some requests were given up, and no other is left: whatever the guest
     /// still does is for nobody.
-    fn is_unwanted(&self) -> bool {
-        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+    fn is_unwanted(&self, cx: &Context<'_>) -> bool {
+        let mut tickets = self.tickets();
+        tickets.iter().for_each(|ticket| ticket.watch(cx));
         tickets.retain(|ticket| !ticket.is_done());
         !tickets.is_empty() && tickets.iter().all(|ticket| ticket.is_over())
     }
 
+    /// Some responses are still being read. What is read may still be in the
+    /// instance, though its guest is done.
+    fn is_read(&self, cx: &Context<'_>) -> bool {
+        let tickets = self.tickets();
+        tickets.iter().for_each(|ticket| ticket.watch(cx));
+        tickets.iter().any(|ticket| !ticket.is_done())
+    }
+
+    fn tickets(&self) -> MutexGuard<'_, Vec<Arc<Ticket>>> {
+        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Some requests were given up: the instance takes no more.
     fn has_given_up(&self) -> bool {
-        let tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
-        tickets.iter().any(|ticket| ticket.is_over())
+        self.tickets().iter().any(|ticket| ticket.is_over())
     }
 }
 
@@ -111,6 +121,8 @@ struct Worker<'a> {
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
         self.set_available(false);
+        // Before the store is dropped.
+        self.pulse.tickets().iter().for_each(|ticket| ticket.instance_ends());
     }
 }
 
@@ -156,7 +168,7 @@ impl<'a> Worker<'a> {
                 if let Poll::Ready(ended) = run.as_mut().poll(cx) {
                     return Poll::Ready(ended.flatten().map_err(Ended::Failed));
                 }
-                if self.pulse.is_unwanted() {
+                if self.pulse.is_unwanted(cx) {
                     return Poll::Ready(Err(Ended::Unwanted));
                 }
                 if !self.pulse.beat.load(Ordering::Relaxed) {
@@ -229,9 +241,10 @@ impl<'a> Worker<'a> {
                     if queued.is_none() {
                         queued.set(Some(self.guest.queued.notified()));
                     }
-                    let notified = queued.as_mut().as_pin_mut().is_some_and(|queued| {
-                        queued.poll(cx).is_ready()
-                    });
+                    let notified = queued
+                        .as_mut()
+                        .as_pin_mut()
+                        .is_some_and(|queued| queued.poll(cx).is_ready());
                     if notified {
                         queued.set(None);
                     }
@@ -253,6 +266,9 @@ impl<'a> Worker<'a> {
                     return self.poll_post_return(post_return.as_mut(), cx);
                 }
                 post_return.set(None);
+                if self.pulse.is_read(cx) {
+                    return Poll::Pending;
+                }
                 if worn_out.get() {
                     return Poll::Ready(Ok(()));
                 }

@@ -70,10 +70,7 @@ async fn a_swap_that_lost_can_go_on_from_the_value_that_won() {
     let (mut stores, rep) = opened().await;
     let first = HostCas::new(&mut stores, bucket(rep), key()).await.unwrap().unwrap();
     let second = HostCas::new(&mut stores, bucket(rep), key()).await.unwrap().unwrap();
-    assert_eq!(
-        stores.current(Resource::new_borrow(first.rep())).await.unwrap().unwrap(),
-        None
-    );
+    assert_eq!(stores.current(Resource::new_borrow(first.rep())).await.unwrap().unwrap(), None);
     atomics::Host::swap(&mut stores, first, b"1".to_vec()).await.unwrap().unwrap();
     let lost = atomics::Host::swap(&mut stores, second, b"2".to_vec()).await.unwrap();
     let Err(CasError::CasFailed(next)) = lost else { panic!("{lost:?}") };

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
 use app::Digest;
+use process_setup::Environment;
+
+/// The variable that bounds the cache when `--max-bytes` does not.
+const MAX_BYTES: &str = "SPINLET_CACHE_MAX_BYTES";
 
 const USAGE: &str = "usage: spinlet-compiler --cache FOLDER --digest sha256:HEX [--component NAME] \
                      [--max-bytes BYTES] < SOURCE";
@@ -23,7 +27,10 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Self> {
+    pub(crate) fn parse(
+        arguments: impl IntoIterator<Item = OsString>,
+        environment: &Environment,
+    ) -> anyhow::Result<Self> {
         let (mut cache, mut digest, mut component, mut max_bytes) = (None, None, None, None);
         let mut arguments = arguments.into_iter();
         while let Some(option) = arguments.next() {
@@ -44,7 +51,10 @@ impl Arguments {
         ensure!(cache.is_absolute(), "--cache is {}, expected an absolute path", cache.display());
         let digest = digest.with_context(|| format!("--digest is missing; {USAGE}"))?;
         let component = component.unwrap_or_else(|| digest.to_string());
-        let max_bytes = max_bytes.unwrap_or(engine::DEFAULT_MAX_BYTES);
+        let mut reader = environment.reader();
+        let configured = reader.parse(MAX_BYTES, "a number of bytes");
+        reader.finish()?;
+        let max_bytes = max_bytes.or(configured).unwrap_or(engine::DEFAULT_MAX_BYTES);
         Ok(Self { cache, digest, component, max_bytes })
     }
 }
@@ -58,8 +68,25 @@ mod tests {
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<Arguments, String> {
+        parse_with(arguments, &[])
+    }
+
+    fn parse_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Arguments, String> {
         let arguments = arguments.iter().map(OsString::from);
-        Arguments::parse(arguments).map_err(|error| format!("{error:#}"))
+        let environment = variables.iter().copied().collect();
+        Arguments::parse(arguments, &environment).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn the_environment_bounds_the_cache_unless_an_option_does() {
+        let digest = Digest::of("x").to_string();
+        let arguments = ["--digest", &digest, "--cache", "/c"];
+        let parsed = parse_with(&arguments, &[(MAX_BYTES, "7")]).unwrap();
+        assert_eq!(parsed.max_bytes, 7);
+        let with_option = [&arguments[..], &["--max-bytes", "5"]].concat();
+        assert_eq!(parse_with(&with_option, &[(MAX_BYTES, "7")]).unwrap().max_bytes, 5);
+        let error = parse_with(&arguments, &[(MAX_BYTES, "4G")]).unwrap_err();
+        assert!(error.contains(MAX_BYTES) && error.contains("4G"), "{error}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail, ensure};
 use app::Digest;
 use engine::{Cache, CompiledCode};
-use process_setup::ExitCode;
+use process_setup::{Environment, ExitCode};
 use serde::Serialize;
 
 use arguments::Arguments;
@@ -44,7 +44,8 @@ struct Report {
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
+    let arguments = match Arguments::parse(std::env::args_os().skip(1), &Environment::of_process())
+    {
         Ok(arguments) => arguments,
         Err(error) => return fail(&error, ExitCode::Usage),
     };

@@ -26,6 +26,15 @@ const BACKLOG: u32 = 4096;
 const FLUSH: Duration = Duration::from_secs(2);
 /// Requests at a time over one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 250;
+/// Bytes of one request's body that a client may send ahead over HTTP/2.
+const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
+/// Bytes of all bodies together.
+const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Requests a client may reset before they were looked at; one more closes the
+/// connection. Against floods of resets.
+const HTTP2_RESETS: usize = 20;
+/// Requests we may reset because of a client's errors, likewise.
+const HTTP2_LOCAL_RESETS: usize = 256;
 /// Bytes of the head of a request.
 const MAX_HEAD: u32 = 64 * 1024;
 /// Headers of a request.
@@ -209,6 +218,10 @@ impl Server {
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS)
             .max_header_list_size(MAX_HEAD)
+            .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+            .max_pending_accept_reset_streams(HTTP2_RESETS)
+            .max_local_error_reset_streams(HTTP2_LOCAL_RESETS)
             .keep_alive_interval(app.settings.stall_timeout)
             .keep_alive_timeout(app.settings.stall_timeout);
         Self {

@@ -9,7 +9,7 @@ use http_trigger::{BindError, Ended, InstanceReuse};
 use hyper::body::Frame;
 use serde_json::json;
 
-use support::{GUEST_0_2, GUEST_0_3, GUEST_SPIN, TestApp, request, whole};
+use support::{Captured, GUEST_0_2, GUEST_0_3, GUEST_SPIN, TestApp, request, whole};
 
 mod support;
 
@@ -420,6 +420,40 @@ async fn guests_of_spin_1_get_whole_bodies_and_read_variables() {
     let strange = strange.body(Empty::<Bytes>::new()).unwrap();
     let answer = whole(sender.send_request(strange).await.unwrap()).await;
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn each_request_is_logged_once_and_only_if_wanted() {
+    let log = Captured::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt().json().with_writer(move || writer.clone()).init();
+    let server = TestApp::of(&GUEST_0_2).start().await;
+    server.get("/hello/logged?secret=1").await;
+    server.get("/.well-known/spin/health").await;
+    let quiet = TestApp::of(&GUEST_0_2).settings(|settings| settings.access_log = false);
+    quiet.start().await.get("/hello/quiet").await;
+    let text = log.text();
+    // Other tests run in the same process and log, too.
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["target"] == http_trigger::ACCESS_TARGET)
+        .filter(|line| line["fields"]["path"].as_str().unwrap().ends_with("logged"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let fields = &lines[0]["fields"];
+    for (name, expected) in [
+        ("method", json!("GET")),
+        ("path", json!("/hello/logged")),
+        ("status", json!(200)),
+        ("bytes", json!(5)),
+        ("complete", json!(true)),
+        ("route", json!("/...")),
+        ("component", json!("guest")),
+    ] {
+        assert_eq!(fields[name], expected, "{name}");
+    }
+    assert!(!text.contains("secret") && !text.contains("quiet") && !text.contains("well-known"));
 }
 
 #[tokio::test]

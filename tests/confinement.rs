@@ -51,7 +51,7 @@ fn another_user_serves_under_the_default_filter_from_a_read_only_root() -> Resul
         assert_eq!(status(pid, set)?, "0000000000000000", "{set}");
     }
     assert_eq!((status(pid, "NoNewPrivs")?, status(pid, "Seccomp")?), ("1".into(), "2".into()));
-    assert_eq!(containerd.stop("app", "SIGTERM")?, Some(0));
+    assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
     Ok(())
 }
 
@@ -71,7 +71,7 @@ fn a_user_without_privileges_listens_on_port_80_of_its_network() -> Result<()> {
         Ok(sockets.lines().any(listens).then_some(()))
     })
     .context("nobody listens on port 80")?;
-    assert_eq!(containerd.stop("app", "SIGTERM")?, Some(0));
+    assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
     Ok(())
 }
 
@@ -83,6 +83,6 @@ fn no_mount_and_no_program_of_the_image_is_seen_from_the_node() -> Result<()> {
     let address = containerd.run(&image, "app", &[])?;
     assert_eq!(http::get(address, "/")?.status, 200);
     assert_eq!(mounts()?, before, "the root filesystem is mounted where the app is, only");
-    assert_eq!(containerd.stop("app", "SIGTERM")?, Some(0));
+    assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! Entering a container, asserted against the kernel. Needs root.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a step of the set-up that fails is a test that fails"
+)]
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -47,7 +51,8 @@ impl Fixture {
         let mut arguments =
             vec!["container-probe".to_owned(), self.folder.path().display().to_string()];
         arguments.extend(questions.iter().map(|question| (*question).to_owned()));
-        let output = |name: &str| OwnedFd::from(File::create(self.path(name)).unwrap());
+        let output =
+            |name: &str| OwnedFd::from(fs_err::File::create(self.path(name)).unwrap().into_file());
         let child = spawn(Program {
             path: env!("CARGO_BIN_EXE_container-probe").into(),
             arguments,

@@ -66,7 +66,7 @@ fn what_was_pushed_is_pulled_and_pushed_again_unchanged() -> Result<()> {
     let (first, second) = (registry.reference("first"), registry.reference("second"));
     spinlet.run(&["push", &behaviours()?, &first])?;
     let layout = spinlet.folder().join("layout").display().to_string();
-    spinlet.run(&["pull", &first, &layout])?;
+    spinlet.run(&["pull", &first, "--output", &layout])?;
     assert!(fs::metadata(format!("{layout}/oci-layout"))?.is_file());
     let served = spinlet.up(&layout, &[])?;
     assert_eq!(served.get("/b/hello")?.text(), "hello\n");

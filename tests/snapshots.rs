@@ -9,11 +9,12 @@ use integration_tests::http::{Connection, request};
 use integration_tests::spinlet::{Served, Spinlet};
 use integration_tests::workspace::guest;
 
-const SNAPSHOTS: [&str; 2] = ["2023-10-18", "2023-11-10"];
+const SNAPSHOTS: [&str; 2] = ["snapshot-2023-10-18", "snapshot-2023-11-10"];
 
-fn serve(snapshot: &str) -> Result<(Spinlet, Served)> {
+/// The name of a guest is that of its snapshot.
+fn serve(name: &str) -> Result<(Spinlet, Served)> {
     let spinlet = Spinlet::new()?;
-    let folder = guest(&format!("snapshot-{snapshot}"))?;
+    let folder = guest(name)?;
     let served = spinlet.up(&folder.display().to_string(), &[])?;
     Ok((spinlet, served))
 }
@@ -43,7 +44,10 @@ fn requests_and_responses_pass_through() -> Result<()> {
         assert_eq!((response.status, response.header("x-echoed")), (200, Some("42")));
         let text = response.text();
         assert!(text.to_lowercase().contains("put /hello"), "{text}");
-        assert!(text.ends_with(&format!("from {snapshot}")), "{text}");
+        assert!(
+            text.ends_with(&format!("from {}", snapshot.trim_start_matches("snapshot-"))),
+            "{text}"
+        );
     }
     Ok(())
 }
@@ -80,13 +84,13 @@ fn bodies_stream_both_ways_at_once() -> Result<()> {
 fn a_guest_fetches_what_its_manifest_allows() -> Result<()> {
     let upstream =
         server("HTTP/1.1 203 Found\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello")?;
-    let (_spinlet, served) = serve("2023-10-18")?;
+    let (_spinlet, served) = serve("snapshot-2023-10-18")?;
     let response = served.get(&format!("/fetch?http://{upstream}/"))?;
     assert_eq!(response.text(), "203 hello");
     let denied = served.get("/fetch?http://127.0.0.2:80/")?;
     assert!(denied.text().contains("HttpRequestDenied"), "{}", denied.text());
 
-    let (_spinlet, served) = serve("2023-11-10")?;
+    let (_spinlet, served) = serve("snapshot-2023-11-10")?;
     let response = served.get(&format!("/fetch?{upstream}/"))?;
     assert_eq!(response.text(), "203 hello");
     let denied = served.get("/fetch?127.0.0.2:80/")?;
@@ -97,7 +101,7 @@ fn a_guest_fetches_what_its_manifest_allows() -> Result<()> {
 #[test]
 fn a_guest_connects_to_a_socket() -> Result<()> {
     let upstream = server("welcome")?;
-    let (_spinlet, served) = serve("2023-11-10")?;
+    let (_spinlet, served) = serve("snapshot-2023-11-10")?;
     let response = served.get(&format!("/tcp?{}", upstream.port()))?;
     assert_eq!((response.status, response.text().as_str()), (200, "welcome"));
     Ok(())

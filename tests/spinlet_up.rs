@@ -77,7 +77,8 @@ fn the_javascript_and_the_python_example_are_served() -> Result<()> {
 
 #[test]
 fn routes_and_readiness_are_printed() -> Result<()> {
-    let served = Spinlet::new()?.up(&hello_rust()?, &[])?;
+    let spinlet = Spinlet::new()?;
+    let served = spinlet.up(&hello_rust()?, &[])?;
     served.wait_for_output(&format!("Serving http://{}", served.address()))?;
     served.wait_for_output("Available Routes:")?;
     served.wait_for_output("(wildcard)")?;
@@ -134,7 +135,8 @@ fn cache_entries(state: &Path) -> Result<Vec<(String, std::time::SystemTime)>> {
 #[test]
 fn ctrl_c_finishes_the_request_in_flight() -> Result<()> {
     for signal in [Signal::INT, Signal::TERM] {
-        let mut served = Spinlet::new()?.up(&guest("behaviours")?.display().to_string(), &[])?;
+        let spinlet = Spinlet::new()?;
+        let mut served = spinlet.up(&guest("behaviours")?.display().to_string(), &[])?;
         let address = served.address();
         let request = thread::spawn(move || http::get(address, "/b/sleep?ms=1500"));
         thread::sleep(Duration::from_millis(500));

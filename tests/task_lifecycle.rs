@@ -96,7 +96,7 @@ fn the_three_hello_apps_run_on_every_containerd() -> Result<()> {
             let address = containerd.run(image, name, &[])?;
             let response = http::get(address, "/")?;
             assert_eq!((response.status, response.text().as_str()), (200, *text), "{version:?}");
-            assert_eq!(containerd.stop(name, "SIGTERM")?, Some(0), "{name} {version:?}");
+            assert_eq!(containerd.stop(name, "SIGTERM")?, 0, "{name} {version:?}");
             before.nothing_new(&containerd)?;
         }
     }
@@ -123,7 +123,7 @@ fn a_task_goes_through_its_states_and_leaves_nothing(version: Version) -> Result
     ensure!(!running.status.success(), "a running task can be deleted");
     assert_eq!(containerd.task("app")?.context("no task")?.status, "RUNNING");
 
-    assert_eq!(containerd.stop("app", "SIGTERM")?, Some(0));
+    assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
     ensure!(TcpStream::connect(address).is_err(), "somebody still listens");
     let topics = events.topics(4)?;
     assert_eq!(topics, ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]);
@@ -143,7 +143,7 @@ fn a_request_in_flight_is_finished_when_the_task_is_stopped(version: Version) ->
     let response = request.join().expect("the client does not panic")?;
     assert_eq!((response.status, response.text().as_str()), (200, "slept\n"));
     containerd.wait_for_stop("app")?;
-    assert_eq!(containerd.delete("app")?, Some(0));
+    assert_eq!(containerd.delete("app")?, 0);
     before.nothing_new(&containerd)
 }
 
@@ -158,7 +158,7 @@ fn a_killed_runtime_is_an_exit_with_137(version: Version) -> Result<()> {
     let exit = events.of_tasks().pop().context("no event")?.1;
     assert!(exit.to_string().contains("137"), "{exit}");
     containerd.wait_for_stop("app")?;
-    assert_eq!(containerd.delete("app")?, Some(137));
+    assert_eq!(containerd.delete("app")?, 137);
     drop(events);
     before.nothing_new(&containerd)
 }
@@ -230,7 +230,9 @@ fn what_is_wrong_is_said_in_one_sentence_by_ctr(version: Version) -> Result<()> 
         containerd.pull(&image)?;
         Ok(image)
     };
-    let mut variable = app(wasm);
+    let hello = guest("hello-rust")?.join("target/wasm32-wasip1/release/hello_rust.wasm");
+    let hello = fs::read(hello)?;
+    let mut variable = app(&hello);
     variable["variables"] = serde_json::json!({ "token": {} });
     variable["components"][0]["config"] = serde_json::json!({ "t": "{{ token }}" });
     let mut trigger = app(wasm);
@@ -244,7 +246,7 @@ fn what_is_wrong_is_said_in_one_sentence_by_ctr(version: Version) -> Result<()> 
         (by_hand("garbage", wasm, &app(wasm).to_string())?, "A=1".into(), "app"),
         (by_hand("native", native, &app(native).to_string())?, "A=1".into(), "native"),
         (by_hand("no-app", wasm, "{ this is no JSON")?, "A=1".into(), "locked"),
-        (by_hand("variable", wasm, &variable.to_string())?, "A=1".into(), "token"),
+        (by_hand("variable", &hello, &variable.to_string())?, "A=1".into(), "token"),
         (by_hand("trigger", wasm, &trigger.to_string())?, "A=1".into(), "carrier-pigeon"),
         (by_hand("missing", wasm, &elsewhere)?, "A=1".into(), "sha256:"),
     ];
@@ -298,7 +300,7 @@ fn twenty_starts_at_once_compile_once(version: Version) -> Result<()> {
     // An entry made a second time would be another file in the same place.
     assert_eq!(entries.len(), 1, "{entries:?}");
     for number in 0..20 {
-        assert_eq!(containerd.stop(&format!("app-{number}"), "SIGTERM")?, Some(0));
+        assert_eq!(containerd.stop(&format!("app-{number}"), "SIGTERM")?, 0);
     }
     before.nothing_new(&containerd)
 }
@@ -337,7 +339,7 @@ fn a_restart_of_containerd_is_not_noticed_by_clients(version: Version) -> Result
         let task = containerd.task("app")?.context("the task is gone")?;
         assert_eq!((task.status.as_str(), task.pid), ("RUNNING", pid), "after {signal:?}");
     }
-    assert_eq!(containerd.stop("app", "SIGTERM")?, Some(0));
+    assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
     before.nothing_new(&containerd)
 }
 
@@ -366,7 +368,7 @@ fn a_task_without_the_host_network_listens_in_its_own(version: Version) -> Resul
     let mut inside = Command::new("nsenter");
     inside.args(["--net", "--target", &pid.to_string(), "sh", "-c", script]);
     assert_eq!(output_of(&mut inside, Duration::from_secs(20))?, "Hello from Rust!\n");
-    assert_eq!(containerd.stop("app", "SIGTERM")?, Some(0));
+    assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
     before.nothing_new(&containerd)
 }
 
@@ -384,7 +386,7 @@ fn the_output_of_a_guest_is_the_output_of_its_task(version: Version) -> Result<(
     };
     wait_until(Duration::from_secs(5), complete)
         .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
-    assert_eq!(containerd.stop("app", "SIGTERM")?, Some(0));
+    assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
     Ok(())
 }
 
@@ -404,7 +406,7 @@ fn a_paused_task_stands_still(version: Version) -> Result<()> {
     assert_eq!(response?.text(), "Hello from Rust!\n");
     ensure!(answered > resumed, "a paused task has answered");
     assert_eq!(containerd.task("app")?.context("no task")?.status, "RUNNING");
-    assert_eq!(containerd.stop("app", "SIGTERM")?, Some(0));
+    assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
     before.nothing_new(&containerd)
 }
 
@@ -419,6 +421,6 @@ fn what_a_task_of_wasm_cannot_do_is_refused(version: Version) -> Result<()> {
     if http::get(address, "/")?.status != 200 {
         bail!("the task has suffered");
     }
-    assert_eq!(containerd.stop("app", "SIGTERM")?, Some(0));
+    assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
     Ok(())
 }

@@ -248,14 +248,21 @@ impl Containerd {
             .with_context(|| format!("task {id} does not stop\n{}", self.log()))
     }
 
-    /// Deletes a stopped task and its container; returns the task's exit code.
+    /// Deletes a stopped task and its container; returns the task's exit code,
+    /// which `ctr` warns of when it is not 0.
     ///
     /// # Errors
-    /// Fails when the container cannot be deleted.
-    pub fn delete(&self, id: &str) -> Result<Option<i32>> {
+    /// Fails when the task or the container cannot be deleted.
+    pub fn delete(&self, id: &str) -> Result<i32> {
         let finished = self.try_ctr(&["task", "delete", id])?;
+        let said = finished.text();
+        let code = said
+            .rsplit_once("non-zero exit code ")
+            .map(|(_, code)| code.chars().take_while(char::is_ascii_digit).collect::<String>());
+        let code = code.map_or(Ok(0), |code| code.parse())?;
+        ensure!(finished.status.success() || code != 0, "task {id} cannot be deleted: {said}");
         self.ctr(&["container", "delete", id])?;
-        Ok(finished.status.code())
+        Ok(code)
     }
 
     /// Sends a signal to a task, waits for its end, deletes it; returns its exit
@@ -263,7 +270,7 @@ impl Containerd {
     ///
     /// # Errors
     /// Fails when one of these steps does.
-    pub fn stop(&self, id: &str, signal: &str) -> Result<Option<i32>> {
+    pub fn stop(&self, id: &str, signal: &str) -> Result<i32> {
         self.ctr(&["task", "kill", "-s", signal, id])?;
         self.wait_for_stop(id)?;
         self.delete(id)

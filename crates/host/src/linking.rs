@@ -187,7 +187,8 @@ fn stub_member(
 struct Unprovided;
 
 /// Whether `import` belongs to the platform that Spin guests are built for,
-/// beyond WASI itself: imported by many guests that never call it.
+/// beyond WASI itself: imported by many guests that never call it. The release
+/// candidates of WASI 0.3 count too: the Python SDK imports one beside 0.3.0.
 pub fn is_platform_interface(import: &str) -> bool {
     const NAMESPACES: [&str; 7] = [
         "fermyon:",
@@ -199,6 +200,7 @@ pub fn is_platform_interface(import: &str) -> bool {
         "wasi:otel/",
     ];
     NAMESPACES.iter().any(|namespace| import.starts_with(namespace))
+        || (import.starts_with("wasi:") && import.contains("@0.3.0-rc-"))
 }
 
 /// Whether an interface `provided` by the host serves `import`, as wasmtime sees

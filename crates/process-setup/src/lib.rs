@@ -6,6 +6,8 @@ mod chain;
 mod environment;
 mod exit;
 #[cfg(feature = "logging")]
+mod log_stream;
+#[cfg(feature = "logging")]
 mod logging;
 mod state_dir;
 

@@ -6,6 +6,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::log_stream::LogStream;
+
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -51,7 +53,8 @@ pub enum LoggingError {
     Started(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Writes this process's events to standard error from now on. `filter` is a
+/// Writes this process's events to standard error from now on. Logging never waits
+/// for a reader: while a pipe is full, lines are dropped and counted. `filter` is a
 /// level or a list of `target=level` pairs as in `RUST_LOG`, for example
 /// `info,runtime=debug`; patterns on spans and fields are not supported.
 ///
@@ -59,10 +62,10 @@ pub enum LoggingError {
 /// Fails when `filter` cannot be read and when logging was started before.
 pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), LoggingError> {
     let targets = targets(filter)?;
-    // A line that cannot be written (a full fifo, a closed pipe) is lost; reporting that on the
-    // same standard error would panic.
+    // A line that cannot be written (a closed pipe) is lost; reporting that on the same standard
+    // error would panic.
     let lines =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+        tracing_subscriber::fmt::layer().with_writer(|| LogStream).log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(targets);
     match format {
         LogFormat::Text => registry.with(lines.with_ansi(false)).try_init(),

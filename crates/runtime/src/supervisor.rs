@@ -1,6 +1,6 @@
 //! The conversation with the supervisor.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsFd;
 
@@ -56,21 +56,22 @@ impl Supervisor {
     /// # Errors
     /// [`RuntimeError::Compile`] with every component that cannot be compiled.
     pub(crate) async fn compile(&self, missing: Vec<Missing>) -> Result<(), RuntimeError> {
-        let mut waiting = BTreeMap::new();
+        let mut waiting = BTreeSet::new();
         for Missing { digest, component, source, size } in missing {
             let digest = digest.to_string();
-            let request =
-                FromRuntime::Compile { digest: digest.clone(), component: component.clone(), size };
+            let request = FromRuntime::Compile { digest: digest.clone(), component, size };
             self.channel.send(&request, Some(source.as_fd())).await?;
-            waiting.insert(digest, component);
+            waiting.insert(digest);
         }
         let mut problems = Problems::default();
         while !waiting.is_empty() {
             match self.receive().await? {
                 ToRuntime::Compiled { digest, error } => {
-                    if let (Some(component), Some(error)) = (waiting.remove(&digest), error) {
-                        problems
-                            .push(format!("component {component:?} cannot be compiled: {error}"));
+                    // The compiler's sentence names the component.
+                    if waiting.remove(&digest)
+                        && let Some(error) = error
+                    {
+                        problems.push(error);
                     }
                 }
                 other => return Err(out_of_order(&other, "compiled")),
@@ -186,7 +187,7 @@ mod tests {
         let (supervisor, other) = pair();
         for name in ["a", "b"] {
             let digest = Digest::of(name.as_bytes()).to_string();
-            let error = Some("it is broken".to_owned());
+            let error = Some(format!("component {name:?} cannot be compiled: it is broken"));
             other.send(&ToRuntime::Compiled { digest, error }, None).await.unwrap();
         }
         let error = supervisor.compile(vec![missing("a"), missing("b")]).await.unwrap_err();

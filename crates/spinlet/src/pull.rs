@@ -22,7 +22,7 @@ The image's reference by digest is printed.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PullArguments {
-    /// What to pull: [HOST[:PORT]/]NAME[:TAG][@DIGEST]
+    /// What to pull: NAME:TAG or NAME@DIGEST, after HOST/ or HOST:PORT/
     reference: String,
 
     /// Write an OCI image layout: a folder, or one file when the name ends in .tar

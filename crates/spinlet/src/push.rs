@@ -34,7 +34,7 @@ pub(crate) struct PushArguments {
     #[arg(value_name = "PATH")]
     app: String,
 
-    /// Where to push it to: [HOST[:PORT]/]NAME:TAG
+    /// Where to push it to: NAME:TAG, after HOST/ or HOST:PORT/
     reference: String,
 
     /// Put the files of each component into one archive instead of a layer each

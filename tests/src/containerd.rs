@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::leak_check::control_groups;
+use crate::leak_check::{control_groups, groups_named};
 use crate::process::{
     Finished, Running, Seen, finish, free_address, processes_of, send_signal, wait_until,
 };
@@ -198,7 +198,8 @@ impl Containerd {
     /// # Errors
     /// Fails when `ctr` does not end in time.
     pub fn try_run(&self, image: &str, id: &str, options: &[&str]) -> Result<Finished> {
-        let mut arguments = vec!["run", "-d", "--runtime", RUNTIME];
+        let fifos = self.folder().join("fifos").display().to_string();
+        let mut arguments = vec!["run", "-d", "--fifo-dir", &fifos, "--runtime", RUNTIME];
         arguments.extend_from_slice(options);
         arguments.extend_from_slice(&[image, id, "/"]);
         self.try_ctr(&arguments)
@@ -325,9 +326,9 @@ impl Drop for Containerd {
         let gone = || Ok(processes_of(self.folder.path()).is_empty().then_some(()));
         let _ = wait_until(Duration::from_secs(5), gone);
         unmount_below(self.folder.path());
-        for group in control_groups(&self.namespace) {
-            let _ = fs::remove_dir(&group);
-            let _ = group.parent().map(fs::remove_dir);
+        // The namespace's own group is nobody's; runtimes leave it.
+        for group in control_groups(&self.namespace).iter().chain(&groups_named(&self.namespace)) {
+            let _ = fs::remove_dir(group);
         }
     }
 }

@@ -98,8 +98,13 @@ fn entries(folder: &Path) -> Vec<String> {
 
 /// The control groups of a namespace's containers in every hierarchy.
 pub(crate) fn control_groups(namespace: &str) -> Vec<PathBuf> {
-    let below = |path: &Path| path.parent().is_some_and(|p| p.ends_with(namespace));
-    folders_below(Path::new("/sys/fs/cgroup"), 4).into_iter().filter(|path| below(path)).collect()
+    groups_named(namespace).iter().flat_map(|group| folders_below(group, 2)).collect()
+}
+
+/// The control groups with this name in every hierarchy.
+pub(crate) fn groups_named(name: &str) -> Vec<PathBuf> {
+    let groups = folders_below(Path::new("/sys/fs/cgroup"), 3).into_iter();
+    groups.filter(|path| path.ends_with(name)).collect()
 }
 
 fn folders_below(folder: &Path, depth: u32) -> Vec<PathBuf> {

@@ -384,7 +384,9 @@ mod tests {
         let dropped = shared
             .text()
             .lines()
-            .filter_map(|line| line.split_once(" bytes of output were dropped")?.0.parse().ok())
+            .filter_map(|line| {
+                line.split_once(" bytes of output were dropped")?.0.parse::<usize>().ok()
+            })
             .sum::<usize>();
         assert_eq!(dropped, 3 * QUEUE);
     }

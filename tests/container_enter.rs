@@ -321,8 +321,11 @@ impl OwnCgroup {
     }
 
     fn run(&self, script: &str) -> container::spawn::Child {
-        let null =
-            || OwnedFd::from(File::options().read(true).write(true).open("/dev/null").unwrap());
+        let null = || {
+            OwnedFd::from(
+                std::fs::File::options().read(true).write(true).open("/dev/null").unwrap(),
+            )
+        };
         spawn(Program {
             path: "/bin/sh".into(),
             arguments: ["sh", "-c", script].map(str::to_owned).to_vec(),

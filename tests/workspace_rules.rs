@@ -18,7 +18,6 @@ use serde_json::Value;
 const EDGES: &[(&str, &[&str])] = &[
     ("app", &[]),
     ("artifact", &["app"]),
-    ("benches", &[]),
     ("compiler", &["app", "componentize", "engine", "process-setup"]),
     ("componentize", &[]),
     ("container", &[]),

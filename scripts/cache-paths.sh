@@ -9,7 +9,9 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/spinlet
 tools=$cache/tools
 guests=$cache/guests
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
-programs=$CARGO_TARGET_DIR/dist-bin
+# dist is what is installed on nodes; dev builds faster, for work on the code.
+profile=${SPINLET_PROFILE:-dist}
+programs=$CARGO_TARGET_DIR/$profile-bin
 
 # fail MESSAGE...: one line on standard error, then exit 1.
 fail() {

@@ -30,7 +30,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("control", &[]),
     ("embedded-database", &[]),
     ("engine", &["app"]),
-    ("host", &["app", "engine"]),
+    ("host", &["app", "engine", "key-value", "sqlite"]),
     ("http-trigger", &["app", "engine", "host"]),
     ("integration-tests", &["container"]),
     ("key-value", &["embedded-database"]),
@@ -284,5 +284,56 @@ fn every_guest_is_used_by_a_test_and_every_example_has_a_readme() -> Result<()> 
             }
         }
     }
+    Ok(())
+}
+
+/// The names of all our tests, those that a macro makes included.
+fn tests() -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let mut sources = files(&repository().join("crates"), "rs")?;
+    sources.extend(files(&repository().join("tests"), "rs")?);
+    for source in sources {
+        let source = fs::read_to_string(source)?;
+        let mut marked = false;
+        let mut cases = false;
+        for line in source.lines().map(str::trim) {
+            marked |= ["#[test]", "#[tokio::test"].iter().any(|mark| line.starts_with(mark));
+            if let Some((_, rest)) = line.split_once("fn ").filter(|_| marked) {
+                names.extend(rest.split('(').next().map(str::to_owned));
+                marked = false;
+            }
+            cases = (cases || line == "on_every_containerd!(") && line != ");";
+            names.extend(line.strip_suffix(',').filter(|_| cases).map(str::to_owned));
+        }
+    }
+    Ok(names)
+}
+
+#[test]
+fn every_claim_of_compatibility_names_a_test_that_exists() -> Result<()> {
+    let tests = tests()?;
+    let document = fs::read_to_string(repository().join("docs/compatibility.md"))?;
+    let claims = document.lines().skip_while(|line| !line.starts_with("## "));
+    let rows = claims.filter(|line| line.starts_with('|') && !line.starts_with("|---"));
+    let mut problems = Vec::new();
+    for row in rows.filter(|row| *row != "| what | state | test | note |") {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        // The line starts and ends with a bar.
+        let ["", what, state, proofs, _, ""] = cells[..] else {
+            problems.push(format!("not four cells: {row}"));
+            continue;
+        };
+        let names: Vec<&str> =
+            proofs.split(',').map(|name| name.trim().trim_matches('`')).collect();
+        let unknown = names.iter().filter(|name| !tests.contains(**name));
+        match state {
+            "not" if proofs.is_empty() => {}
+            "works" | "differs" => {
+                problems.extend(unknown.map(|name| format!("{what}: there is no test {name:?}")));
+            }
+            _ => problems.push(format!("{what}: {state:?} with the tests {proofs:?}")),
+        }
+    }
+    assert!(problems.is_empty(), "docs/compatibility.md:\n{}", problems.join("\n"));
     Ok(())
 }

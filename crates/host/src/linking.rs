@@ -4,7 +4,7 @@ use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre, Linker, LinkerInstance, ResourceType};
 
-use crate::{InstanceState, outbound_http, spin_http, spin_variables, wasi, wasi_config};
+use crate::{InstanceState, outbound_http, spin_http, spin_variables, storage, wasi, wasi_config};
 
 /// One capability of the host: a set of interfaces that components may import.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,8 @@ pub enum LinkError {
 }
 
 impl Linking {
-    /// WASI 0.2 and 0.3, HTTP, and the variables of Spin apps.
+    /// WASI 0.2 and 0.3, HTTP, and the variables, key-value stores and SQLite
+    /// databases of Spin apps.
     pub fn standard() -> Self {
         let wasi =
             |name, used_by, link| Capability { name, used_by: Some(used_by), provides: &[], link };
@@ -65,6 +66,8 @@ impl Linking {
                 spin("Spin variables", spin_variables::PROVIDES, spin_variables::link),
                 spin("Spin outbound HTTP", spin_http::PROVIDES, spin_http::link),
                 spin("wasi:config", wasi_config::PROVIDES, wasi_config::link),
+                spin("key-value stores", key_value::PROVIDES, storage::link_key_value),
+                spin("SQLite databases", sqlite::PROVIDES, storage::link_sqlite),
             ],
         }
     }

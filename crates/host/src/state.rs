@@ -20,6 +20,7 @@ use crate::log_limit::LogLimit;
 use crate::outbound_hosts::{AllowedHosts, Destination};
 use crate::outbound_http::{HttpClient, Outbound};
 use crate::output::Output;
+use crate::storage::{ComponentStorage, InstanceStorage, StateDir, Storage};
 use crate::variables::{ComponentVariables, Variables};
 
 /// Resources (streams, bodies, headers, sockets, ...) an instance may hold at a
@@ -35,11 +36,13 @@ pub struct HostSettings {
     pub max_instance_memory: Option<u64>,
     /// Where stdout and stderr of guests go.
     pub output: Output,
+    /// Where the app keeps what it stores.
+    pub state_dir: StateDir,
 }
 
 impl HostSettings {
     /// Settings from the environment that configures the app, output to the
-    /// standard streams of this process.
+    /// standard streams of this process, nothing stored but in memory.
     ///
     /// # Errors
     ///
@@ -50,7 +53,12 @@ impl HostSettings {
             .filter(|value| !value.is_empty())
             .map(|value| engine::parse_max_instance_memory(value))
             .transpose()?;
-        Ok(Self { environment, max_instance_memory, output: Output::process() })
+        Ok(Self {
+            environment,
+            max_instance_memory,
+            output: Output::process(),
+            state_dir: StateDir::Memory,
+        })
     }
 }
 
@@ -70,6 +78,7 @@ struct Prepared {
     environment: Vec<(String, String)>,
     variables: ComponentVariables,
     allowed_hosts: AllowedHosts,
+    storage: ComponentStorage,
 }
 
 impl AppHost {
@@ -77,8 +86,8 @@ impl AppHost {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with variables, templates, allowed hosts and
-    /// settings, all of it in one error.
+    /// Everything that is wrong with variables, templates, allowed hosts, labels
+    /// of stores and databases, and settings, all of it in one error.
     pub fn new(
         engine: &Engine,
         app: &LockedApp,
@@ -87,9 +96,11 @@ impl AppHost {
         let variables = Variables::resolve(app, &settings.environment)?;
         let ids: Vec<&str> = app.components.iter().map(|component| component.id.as_str()).collect();
         let mut problems = Problems::default();
+        let storage = Storage::new(&settings.state_dir);
         let mut components = BTreeMap::new();
         for component in &app.components {
-            if let Some(prepared) = prepare(component, &variables, &ids, &mut problems) {
+            let prepared = prepare(component, &variables, &storage, &ids, &mut problems);
+            if let Some(prepared) = prepared {
                 components.insert(component.id.clone(), prepared);
             }
         }
@@ -152,6 +163,7 @@ impl AppHost {
             environment: prepared.environment.clone(),
             variables: prepared.variables.clone(),
             allowed_hosts: Arc::new(prepared.allowed_hosts.clone()),
+            storage: prepared.storage.clone(),
             files,
             denials: LogLimit::default(),
         }))
@@ -161,6 +173,7 @@ impl AppHost {
 fn prepare(
     component: &LockedComponent,
     variables: &Variables,
+    storage: &Storage,
     ids: &[&str],
     problems: &mut Problems,
 ) -> Option<Prepared> {
@@ -183,10 +196,12 @@ fn prepare(
         }
     };
     let own = own.map_err(|errors| problems.extend(errors.iter().map(ToString::to_string)));
+    let storage = storage.of_component(component).map_err(|unknown| problems.extend(unknown));
     Some(Prepared {
         environment: component.env.clone().into_iter().collect(),
         variables: own.ok()?,
         allowed_hosts: allowed.ok()?,
+        storage: storage.ok()?,
     })
 }
 
@@ -197,6 +212,7 @@ pub struct ComponentContext {
     environment: Vec<(String, String)>,
     variables: ComponentVariables,
     allowed_hosts: Arc<AllowedHosts>,
+    storage: ComponentStorage,
     files: GuestFiles,
     pub(crate) denials: LogLimit,
 }
@@ -237,6 +253,7 @@ impl ComponentContext {
             http: WasiHttpCtx::new(),
             table,
             outbound: Outbound { component: Arc::clone(self), depth },
+            storage: self.storage.instance(),
             limiter: InstanceLimiter::new(self.app.max_instance_memory),
             _running: self.app.ticker.running(),
         };
@@ -293,6 +310,7 @@ pub struct InstanceState {
     pub(crate) http: WasiHttpCtx,
     pub(crate) table: ResourceTable,
     pub(crate) outbound: Outbound,
+    pub(crate) storage: InstanceStorage,
     limiter: InstanceLimiter,
     _running: Running,
 }

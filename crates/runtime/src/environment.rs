@@ -6,6 +6,7 @@
 //! | `SPIN_COMPONENTS_TO_RETAIN` | ids separated by commas; none keeps all | all |
 //! | `SPIN_MAX_INSTANCE_MEMORY` | bytes | as much as the container |
 //! | `SPIN_VARIABLE_<NAME>`, `<NAME>` | value of an application variable | its default |
+//! | `SPINLET_APP_STATE_DIR` | an absolute path: where the app keeps its default store and database | see [`crate::state_dir`] |
 //! | `SPINLET_DRAIN_TIMEOUT` | how long requests in flight may take after SIGTERM | `25s` |
 //! | `SPINLET_WORKER_THREADS` | 1 to 512 | processors the container may use, at most 8 |
 //! | `SPINLET_REQUEST_TIMEOUT`, `SPINLET_ACCESS_LOG`, … | see `http_trigger::HttpSettings` | |
@@ -18,6 +19,7 @@
 //! default, because an image may well carry one for a program that is not run.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use app::Problems;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub listen: String,
     /// Which components to keep; none for all.
     pub retain: Option<String>,
+    /// Where the app keeps what it stores.
+    pub state_dir: Option<PathBuf>,
     /// How long requests in flight may take to finish.
     pub drain_timeout: Duration,
     /// Threads that serve.
@@ -74,6 +78,9 @@ impl Settings {
                 has_port(text).then(|| text.to_owned())
             });
         let retain = reader.text("SPIN_COMPONENTS_TO_RETAIN").map(str::to_owned);
+        let state_dir = reader.with("SPINLET_APP_STATE_DIR", "an absolute path", |text| {
+            Some(PathBuf::from(text)).filter(|path| path.is_absolute())
+        });
         let drain_timeout = reader.with(
             "SPINLET_DRAIN_TIMEOUT",
             "a duration such as `30s`, `500ms` or `2m`",
@@ -98,6 +105,7 @@ impl Settings {
         Ok(Self {
             listen: listen.unwrap_or_else(|| default_listen.to_owned()),
             retain,
+            state_dir,
             drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT),
             workers: workers.unwrap_or_else(|| processors.clamp(1, MOST_WORKERS)),
             log_filter,
@@ -159,6 +167,7 @@ mod tests {
             ("SPIN_HTTP_LISTEN_ADDR", "localhost:3000"),
             ("SPIN_COMPONENTS_TO_RETAIN", "a,b"),
             ("SPIN_MAX_INSTANCE_MEMORY", "1000000"),
+            ("SPINLET_APP_STATE_DIR", "/state"),
             ("SPINLET_DRAIN_TIMEOUT", "5s"),
             ("SPINLET_WORKER_THREADS", "3"),
             ("SPINLET_REQUEST_TIMEOUT", "7s"),
@@ -169,6 +178,7 @@ mod tests {
         assert_eq!(settings.listen, "localhost:3000");
         assert_eq!(settings.retain.as_deref(), Some("a,b"));
         assert_eq!(settings.host.max_instance_memory, Some(1_000_000));
+        assert_eq!(settings.state_dir, Some(PathBuf::from("/state")));
         assert_eq!(settings.drain_timeout, Duration::from_secs(5));
         assert_eq!(settings.workers, 3);
         assert_eq!(settings.http.request_timeout, Some(Duration::from_secs(7)));
@@ -181,6 +191,7 @@ mod tests {
         let names = [
             "SPIN_HTTP_LISTEN_ADDR",
             "SPIN_MAX_INSTANCE_MEMORY",
+            "SPINLET_APP_STATE_DIR",
             "SPINLET_DRAIN_TIMEOUT",
             "SPINLET_WORKER_THREADS",
             "SPINLET_LOG_FORMAT",

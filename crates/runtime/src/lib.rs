@@ -9,7 +9,8 @@
 //! 4. [`Code`]: compiled code for each component, from the node's cache, which
 //!    the supervisor fills; this process has no compiler.
 //! 5. [`Sandbox`]: the container's namespaces, file system and privileges.
-//! 6. [`serve`]: sockets that were bound before the privileges were dropped
+//! 6. [`state_dir`]: where the app keeps what it stores.
+//! 7. [`serve`]: sockets that were bound before the privileges were dropped
 //!    listen, until a signal asks to drain.
 //!
 //! The process has one thread until the container is entered, and threads for
@@ -26,6 +27,7 @@ mod sandbox;
 pub mod serve;
 mod signals;
 pub mod source;
+pub mod state_dir;
 mod supervisor;
 
 pub use code::{Code, LoadedApp};

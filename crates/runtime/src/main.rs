@@ -3,12 +3,13 @@
 use std::io::Write as _;
 
 use control::RunSpec;
+use host::HostSettings;
 use http_trigger::HttpApp;
 use process_setup::{ExitCode, chain, start_logging};
 use runtime::serve::{Life, Workers, assemble, serve};
 use runtime::{
     Code, LoadedApp, Phases, ReservedAddress, RuntimeError, Sandbox, Settings, StopSignals,
-    Supervisor, checks, source,
+    Supervisor, checks, source, state_dir,
 };
 
 fn main() -> ExitCode {
@@ -53,6 +54,7 @@ async fn run(
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let settings = Settings::read(&spec.environment, &spec.default_listen, processors)?;
     log(&settings);
+    let state_dir = state_dir::choose(settings.state_dir.clone(), &spec);
     let mut phases = Phases::default();
     let loading = load(supervisor, &spec, &settings, &mut phases);
     let Some((code, loaded, reserved)) = (tokio::select! {
@@ -62,7 +64,8 @@ async fn run(
         supervisor.not_spin().await?;
         return Ok(ExitCode::Success);
     };
-    let app = assemble(code.engine(), loaded, settings.host, settings.http)?;
+    let host = HostSettings { state_dir, ..settings.host };
+    let app = assemble(code.engine(), loaded, host, settings.http)?;
     let workers = Workers::start(settings.workers)?;
     phases.end("assemble");
     tokio::select! {

@@ -20,7 +20,7 @@ fn platform_interfaces_nobody_provides_are_stubbed() {
             (import "fermyon:spin/llm@2.0.0" (instance
                 (export "infer" (func (param "model" string) (result string)))
             ))
-            (import "wasi:keyvalue/store@0.2.0-draft2" (instance
+            (import "wasi:blobstore/container@0.2.0-draft" (instance
                 (export "bucket" (type $b (sub resource)))
                 (export "open" (func (param "id" string) (result (own $b))))
             ))

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use app::LockedApp;
 use bytes::Bytes;
-use host::{AppHost, GuestFiles, HostSettings, Linking, Output};
+use host::{AppHost, GuestFiles, HostSettings, Linking, Output, StateDir};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use http_trigger::{AppParts, Ended, HttpApp, HttpSettings, LoadedComponent, Shutdown, StartError};
@@ -120,6 +120,7 @@ impl TestApp {
             environment: BTreeMap::new(),
             max_instance_memory: self.max_instance_memory,
             output: Output::new(Box::new(captured.clone()), Box::new(std::io::sink())),
+            state_dir: StateDir::Memory,
         };
         let host = AppHost::new(&ENGINE, &locked, settings)?;
         let components = self.components.into_iter().map(|(id, component, _)| {

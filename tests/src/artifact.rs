@@ -1,4 +1,4 @@
-//! Artifacts made by hand, for images that no tool would push.
+//! Artifacts and images made by hand, for what no tool would push.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -50,6 +50,20 @@ pub fn push(registry: &Registry, name: &str, layers: &[(&str, &[u8])]) -> Result
         "rootfs": { "type": "layers", "diff_ids": [] },
     })
     .to_string();
+    push_manifest(registry, (name, "v1"), &config, layers)?;
+    Ok(registry.reference(name))
+}
+
+/// Uploads a manifest as `(name, tag)` and everything it names.
+///
+/// # Errors
+/// Fails when the registry does not take a part.
+pub fn push_manifest(
+    registry: &Registry,
+    (name, tag): (&str, &str),
+    config: &str,
+    layers: &[(&str, &[u8])],
+) -> Result<()> {
     upload(registry, name, config.as_bytes())?;
     let mut descriptors = Vec::new();
     for (media_type, content) in layers {
@@ -63,11 +77,11 @@ pub fn push(registry: &Registry, name: &str, layers: &[(&str, &[u8])]) -> Result
         "layers": descriptors,
     })
     .to_string();
-    let target = format!("/v2/{name}/manifests/v1");
+    let target = format!("/v2/{name}/manifests/{tag}");
     let headers = [("content-type", MANIFEST)];
     let answer = request(registry.address(), "PUT", &target, &headers, manifest.as_bytes())?;
     ensure!(answer.status == 201, "the registry refuses the manifest: {}", answer.text());
-    Ok(registry.reference(name))
+    Ok(())
 }
 
 fn descriptor(media_type: &str, content: &[u8]) -> Value {

@@ -1,5 +1,7 @@
 //! A private containerd that finds our shim, and `ctr` for it.
 
+mod cri_configuration;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +15,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::leak_check::{control_groups, groups_named};
+use crate::leak_check::{control_groups, groups_named, processes_in_groups};
 use crate::process::{
     Finished, Running, Seen, finish, free_address, processes_of, send_signal, wait_until,
 };
@@ -47,6 +49,9 @@ pub struct Containerd {
     shim: PathBuf,
     state: PathBuf,
     namespace: String,
+    cgroup: String,
+    /// The registry behind its CRI plugin, if it has one.
+    cri: Option<SocketAddr>,
     folder: TempDir,
     _alone: MutexGuard<'static, ()>,
 }
@@ -75,27 +80,61 @@ impl Containerd {
     /// # Errors
     /// Fails without root, and when a part is missing or does not answer.
     pub fn start_with_state(version: Version, state: Option<&Path>) -> Result<Self> {
+        Self::prepare(state)?.launched(version)
+    }
+
+    /// Starts a containerd with its CRI plugin; every image reference leads to
+    /// the registry at this address.
+    ///
+    /// # Errors
+    /// Fails without root, and when a part is missing or does not answer.
+    pub(crate) fn start_with_cri(version: Version, registry: SocketAddr) -> Result<Self> {
+        let mut containerd = Self::prepare(None)?;
+        containerd.namespace = "k8s.io".into();
+        containerd.cri = Some(registry);
+        containerd.launched(version)
+    }
+
+    fn prepare(state: Option<&Path>) -> Result<Self> {
         require_root()?;
-        let tools = tool(match version {
-            Version::V1_7 => "containerd-1.7",
-            Version::V2 => "containerd-2",
-        })?;
         let shim = programs()?;
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::Builder::new().prefix("spinlet-test-").tempdir()?;
         let state = state.map_or_else(|| folder.path().join("spinlet"), Path::to_owned);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("spinlet-test-{}-{number}", std::process::id());
-        fs::write(folder.path().join("config.toml"), configuration(folder.path()))?;
-        let process = None;
-        let mut containerd = Self { process, tools, shim, state, namespace, folder, _alone: alone };
-        containerd.launch()?;
-        Ok(containerd)
+        let cgroup = namespace.clone();
+        let (process, tools, cri) = (None, PathBuf::new(), None);
+        Ok(Self { process, tools, shim, state, namespace, cgroup, cri, folder, _alone: alone })
+    }
+
+    fn launched(mut self, version: Version) -> Result<Self> {
+        self.set_version(version)?;
+        self.launch()?;
+        Ok(self)
+    }
+
+    fn set_version(&mut self, version: Version) -> Result<()> {
+        self.tools = tool(match version {
+            Version::V1_7 => "containerd-1.7",
+            Version::V2 => "containerd-2",
+        })?;
+        let text = match self.cri {
+            None => configuration(self.folder()),
+            Some(registry) => {
+                cri_configuration::write_network(self.folder())?;
+                cri_configuration::write_registry(self.folder(), registry)?;
+                cri_configuration::text(self.folder(), version)
+            }
+        };
+        fs::write(self.folder().join("config.toml"), text)?;
+        Ok(())
     }
 
     fn launch(&mut self) -> Result<()> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = [self.shim.clone()].into_iter().chain(std::env::split_paths(&path));
+        let own = [self.shim.clone(), self.tools.clone()];
+        let folders = own.into_iter().chain(std::env::split_paths(&path));
         let mut command = Command::new(self.tools.join("containerd"));
         command
             .arg("--config")
@@ -113,11 +152,25 @@ impl Containerd {
     /// # Errors
     /// Fails when it does not end or not come back.
     pub fn restart(&mut self, signal: Signal) -> Result<()> {
-        if let Some(mut process) = self.process.take() {
-            process.signal(signal)?;
-            process.wait(Duration::from_secs(20))?;
-        }
+        self.end(signal)?;
         self.launch()
+    }
+
+    /// Ends containerd with a signal and starts another version in its place.
+    ///
+    /// # Errors
+    /// Fails when it does not end or the other does not start.
+    pub fn upgrade(&mut self, signal: Signal, version: Version) -> Result<()> {
+        self.end(signal)?;
+        self.set_version(version)?;
+        self.launch()
+    }
+
+    fn end(&mut self, signal: Signal) -> Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        process.signal(signal)?;
+        process.wait(Duration::from_secs(20))?;
+        Ok(())
     }
 
     /// The folder that everything of this containerd is in.
@@ -133,6 +186,11 @@ impl Containerd {
     /// The containerd namespace of this test.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The name of the control group that the test's containers are below.
+    pub fn cgroup(&self) -> &str {
+        &self.cgroup
     }
 
     /// What containerd has logged.
@@ -323,11 +381,17 @@ impl Drop for Containerd {
                 let _ = send_signal(process.pid, Signal::KILL);
             }
         }
-        let gone = || Ok(processes_of(self.folder.path()).is_empty().then_some(()));
+        for pid in processes_in_groups(&self.cgroup) {
+            let _ = send_signal(pid, Signal::KILL);
+        }
+        let gone = || {
+            let none = processes_of(self.folder.path()).is_empty();
+            Ok((none && processes_in_groups(&self.cgroup).is_empty()).then_some(()))
+        };
         let _ = wait_until(Duration::from_secs(5), gone);
         unmount_below(self.folder.path());
-        // The namespace's own group is nobody's; runtimes leave it.
-        for group in control_groups(&self.namespace).iter().chain(&groups_named(&self.namespace)) {
+        // The parent of all is nobody's; runtimes leave it.
+        for group in control_groups(&self.cgroup).iter().chain(&groups_named(&self.cgroup)) {
             let _ = fs::remove_dir(group);
         }
     }
@@ -344,7 +408,7 @@ fn unmount_below(folder: &Path) {
     }
 }
 
-/// CRI and NRI are left out: they would need a network and fixed places.
+/// Without CRI, which is in [`cri_configuration`], and NRI.
 fn configuration(folder: &Path) -> String {
     let place = folder.display();
     format!(

@@ -35,10 +35,10 @@ impl Traces {
                 traces.insert(format!("mount {mount}"));
             }
         }
-        for group in control_groups(containerd.namespace()) {
+        for group in control_groups(containerd.cgroup()) {
             traces.insert(format!("cgroup {}", group.display()));
         }
-        for folder in ["/run/containerd/s", "/run/netns"] {
+        for folder in ["/run/containerd/s", "/run/netns", "/var/lib/cni/results"] {
             traces.extend(entries(Path::new(folder)).iter().map(|path| format!("file {path}")));
         }
         for folder in containerd.bundle_folders() {
@@ -96,9 +96,21 @@ fn entries(folder: &Path) -> Vec<String> {
     entries.filter_map(Result::ok).map(|entry| entry.path().display().to_string()).collect()
 }
 
-/// The control groups of a namespace's containers in every hierarchy.
-pub(crate) fn control_groups(namespace: &str) -> Vec<PathBuf> {
-    groups_named(namespace).iter().flat_map(|group| folders_below(group, 2)).collect()
+/// The control groups below those with this name, in every hierarchy.
+pub(crate) fn control_groups(name: &str) -> Vec<PathBuf> {
+    groups_named(name).iter().flat_map(|group| folders_below(group, 2)).collect()
+}
+
+/// The processes in the control groups below those with this name.
+pub(crate) fn processes_in_groups(name: &str) -> Vec<u32> {
+    let groups = control_groups(name).into_iter();
+    let texts = groups.filter_map(|group| fs::read_to_string(group.join("cgroup.procs")).ok());
+    let mut pids: Vec<u32> = texts
+        .flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids
 }
 
 /// The control groups with this name in every hierarchy.

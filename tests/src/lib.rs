@@ -7,8 +7,11 @@
 
 pub mod artifact;
 pub mod containerd;
+pub mod cri;
 pub mod http;
 pub mod leak_check;
+pub mod linux_image;
+pub mod network;
 pub mod process;
 pub mod registry;
 pub mod spinlet;

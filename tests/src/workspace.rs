@@ -30,12 +30,21 @@ pub fn guest(name: &str) -> Result<PathBuf> {
     locate("build-guests", &["--locate", name])
 }
 
-/// The folder with `containerd` and `ctr`: `containerd-1.7` or `containerd-2`.
+/// The folder of a tool: `containerd-1.7` or `containerd-2` with `containerd`
+/// and `ctr`, or `cri-tools` with `crictl` and `critest`.
 ///
 /// # Errors
 /// Fails when it is not installed, with the command that installs it.
 pub fn tool(name: &str) -> Result<PathBuf> {
     locate("prerequisites", &["--locate", name])
+}
+
+/// The folder with the layers of the Linux images that tests of pods use.
+///
+/// # Errors
+/// Fails when they are not built, with the command that builds them.
+pub fn images() -> Result<PathBuf> {
+    locate("build-images", &["--locate"])
 }
 
 fn locate(script: &str, arguments: &[&str]) -> Result<PathBuf> {

@@ -1,0 +1,104 @@
+//! What a containerd with CRI is configured with: our handler beside runc's, a
+//! bridge for pods, one registry for all images.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Result;
+use fs_err as fs;
+use serde_json::json;
+
+use super::{RUNTIME, Version};
+use crate::linux_image::PAUSE;
+
+/// The configuration file of containerd.
+pub(super) fn text(folder: &Path, version: Version) -> String {
+    let place = folder.display();
+    let common = format!(
+        "root = \"{place}/root\"\nstate = \"{place}/state\"\n\
+         disabled_plugins = [\"io.containerd.nri.v1.nri\"]\n\
+         [grpc]\naddress = \"{place}/containerd.sock\"\n\
+         [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{place}/opt\"\n"
+    );
+    match version {
+        Version::V1_7 => format!("version = 2\n{common}{}", version_2(folder)),
+        Version::V2 => format!("version = 3\n{common}{}", version_3(folder)),
+    }
+}
+
+/// `restrict_oom_score_adj`: the machine may not let us raise a score that was
+/// lowered.
+fn version_2(folder: &Path) -> String {
+    let (cri, place) = ("plugins.\"io.containerd.grpc.v1.cri\"", folder.display());
+    format!(
+        "[{cri}]\nsandbox_image = \"{PAUSE}\"\nstream_server_address = \"127.0.0.1\"\n\
+         stream_server_port = \"0\"\nrestrict_oom_score_adj = true\n\
+         netns_mounts_under_state_dir = true\n\
+         [{cri}.cni]\nbin_dir = \"/usr/lib/cni\"\nconf_dir = \"{place}/net.d\"\n\
+         [{cri}.registry]\nconfig_path = \"{place}/certs.d\"\n{}",
+        runtimes(cri)
+    )
+}
+
+fn version_3(folder: &Path) -> String {
+    let (cri, place) = ("plugins.\"io.containerd.cri.v1.runtime\"", folder.display());
+    let images = "plugins.\"io.containerd.cri.v1.images\"";
+    format!(
+        "[plugins.\"io.containerd.grpc.v1.cri\"]\nstream_server_address = \"127.0.0.1\"\n\
+         stream_server_port = \"0\"\n\
+         [{images}.pinned_images]\nsandbox = \"{PAUSE}\"\n\
+         [{images}.registry]\nconfig_path = \"{place}/certs.d\"\n\
+         [{cri}]\nrestrict_oom_score_adj = true\nnetns_mounts_under_state_dir = true\n\
+         [{cri}.cni]\nbin_dirs = [\"/usr/lib/cni\"]\nconf_dir = \"{place}/net.d\"\n{}\
+         [{cri}.containerd.runtimes.spin-sandbox]\nruntime_type = \"{RUNTIME}\"\n\
+         sandboxer = \"shim\"\n",
+        runtimes(cri)
+    )
+}
+
+fn runtimes(cri: &str) -> String {
+    format!(
+        "[{cri}.containerd]\ndefault_runtime_name = \"runc\"\n\
+         [{cri}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
+         [{cri}.containerd.runtimes.spin]\nruntime_type = \"{RUNTIME}\"\n"
+    )
+}
+
+/// A bridge of the test's own network, whose addresses are given out from a
+/// folder of the test.
+pub(super) fn write_network(folder: &Path) -> Result<()> {
+    let network = json!({
+        "cniVersion": "1.0.0",
+        "name": "pods",
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": "cni0",
+                "isGateway": true,
+                "hairpinMode": true,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": folder.join("addresses"),
+                    "ranges": [[{ "subnet": "10.88.0.0/16" }]],
+                    "routes": [{ "dst": "0.0.0.0/0" }],
+                },
+            },
+            { "type": "portmap", "capabilities": { "portMappings": true } },
+        ],
+    });
+    fs::create_dir_all(folder.join("net.d"))?;
+    fs::write(folder.join("net.d/10-pods.conflist"), network.to_string())?;
+    Ok(())
+}
+
+/// Every registry that an image reference may name is the private one.
+pub(super) fn write_registry(folder: &Path, registry: SocketAddr) -> Result<()> {
+    let hosts = folder.join("certs.d/_default");
+    let text = format!(
+        "server = \"http://{registry}\"\n[host.\"http://{registry}\"]\n\
+         capabilities = [\"pull\", \"resolve\"]\n"
+    );
+    fs::create_dir_all(&hosts)?;
+    fs::write(hosts.join("hosts.toml"), text)?;
+    Ok(())
+}

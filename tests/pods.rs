@@ -40,7 +40,7 @@ fn a_linux_pod_serves_and_leaves_nothing(cri: &Cri, handler: &str) -> Result<()>
     let page = http::get(pod.address(80)?, "/")?;
     assert_eq!((page.status, page.text().as_str()), (200, "a page from the sidecar\n"));
     let said = web.exec(&["cat", "/www/index.html"])?;
-    ensure!(said.stdout == page.text(), "{}", said.text());
+    ensure!(said.stdout.trim_end() == page.text().trim_end(), "{}", said.text());
     web.stop(Duration::from_secs(10))?;
     assert_eq!(web.ended()?.code, 0);
     pod.remove()?;

@@ -58,7 +58,7 @@ impl Fixture {
             arguments,
             environment: Vec::new(),
             descriptors: vec![(output("stdout"), 1), (output("stderr"), 2)],
-            cgroup_procs: Vec::new(),
+            entrance: None,
             pid_namespace: PidNamespace::New,
         })
         .unwrap();
@@ -312,10 +312,13 @@ struct OwnCgroup(Cgroup);
 
 impl OwnCgroup {
     fn new(name: &str, resources: &Value) -> Self {
+        Self::of(&Layout::detect().unwrap(), name, resources)
+    }
+
+    fn of(layout: &Layout, name: &str, resources: &Value) -> Self {
         assert!(rustix::process::geteuid().is_root(), "these tests make cgroups: run them as root");
         let path = format!("/spinlet-test-{}-{name}", std::process::id());
-        let layout = Layout::detect().unwrap();
-        let cgroup = Self(Cgroup::at(&layout, Some(Path::new(&path)), "unused").unwrap());
+        let cgroup = Self(Cgroup::at(layout, Some(Path::new(&path)), "unused").unwrap());
         cgroup.0.create(Some(&serde_json::from_value(resources.clone()).unwrap())).unwrap();
         cgroup
     }
@@ -331,7 +334,7 @@ impl OwnCgroup {
             arguments: ["sh", "-c", script].map(str::to_owned).to_vec(),
             environment: Vec::new(),
             descriptors: vec![(null(), 0), (null(), 1), (null(), 2)],
-            cgroup_procs: self.0.open_procs().unwrap(),
+            entrance: Some(self.0.entrance().unwrap()),
             pid_namespace: PidNamespace::Inherit,
         })
         .unwrap()
@@ -379,7 +382,21 @@ fn a_process_is_born_in_its_cgroup_counted_frozen_and_killed_there() {
     assert_eq!(child.wait().unwrap().code(), 137);
     cgroup.0.remove().unwrap();
     cgroup.0.remove().unwrap();
-    assert!(cgroup.0.open_procs().is_err());
+    assert!(cgroup.0.entrance().is_err());
+}
+
+#[test]
+fn a_process_is_made_inside_a_version_2_cgroup_also_beside_version_1() {
+    let mounts = fs_err::read_to_string("/proc/self/mountinfo").unwrap();
+    let unified: Vec<&str> = mounts.lines().filter(|line| line.contains(" - cgroup2 ")).collect();
+    assert!(!unified.is_empty(), "mount a version 2 hierarchy for this test");
+    let own = fs_err::read_to_string("/proc/self/cgroup").unwrap();
+    let layout = Layout::parse(&unified.join("\n"), &own).unwrap();
+    let cgroup = OwnCgroup::of(&layout, "unified", &json!({}));
+    let child = cgroup.run("exec sleep 100");
+    assert_eq!(cgroup.0.pids().unwrap(), [child.pid()]);
+    cgroup.0.kill_all().unwrap();
+    assert_eq!(child.wait().unwrap().code(), 137);
 }
 
 #[test]

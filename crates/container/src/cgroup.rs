@@ -41,6 +41,18 @@ pub struct Cgroup {
     folders: Folders,
 }
 
+/// What a new process needs to be in a cgroup from its beginning.
+///
+/// Moving a whole process (`cgroup.procs`) makes the kernel wait for a grace
+/// period of all processors, 10 to 20 ms. Neither way here does.
+#[derive(Debug)]
+pub enum Entrance {
+    /// The `tasks` files: a thread that writes `0` moves itself.
+    V1(Vec<OwnedFd>),
+    /// The folder, for `CLONE_INTO_CGROUP`.
+    V2(OwnedFd),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Folders {
     V1(Vec<Folder>),
@@ -142,21 +154,23 @@ impl Cgroup {
         }
     }
 
-    /// Opens the files that move the process writing `0` to them into this
-    /// cgroup; for [`spawn`](crate::spawn::Program::cgroup_procs).
+    /// Opens what [`spawn`](crate::spawn::Program::entrance) needs to start a
+    /// process in this cgroup.
     ///
     /// # Errors
     /// Fails when the cgroup does not exist.
-    pub fn open_procs(&self) -> Result<Vec<OwnedFd>, CgroupError> {
-        self.all()
-            .map(|folder| {
-                fs_err::OpenOptions::new()
-                    .write(true)
-                    .open(folder.path.join("cgroup.procs"))
-                    .map(|file| OwnedFd::from(file.into_parts().0))
-                    .map_err(CgroupError::Read)
-            })
-            .collect()
+    pub fn entrance(&self) -> Result<Entrance, CgroupError> {
+        let open = |path: PathBuf, write: bool| {
+            let file = fs_err::OpenOptions::new().read(!write).write(write).open(path);
+            file.map(|file| OwnedFd::from(file.into_parts().0)).map_err(CgroupError::Read)
+        };
+        Ok(match &self.folders {
+            Folders::V2(folder) => Entrance::V2(open(folder.path.clone(), false)?),
+            Folders::V1(folders) => {
+                let tasks = folders.iter().map(|folder| open(folder.path.join("tasks"), true));
+                Entrance::V1(tasks.collect::<Result<_, _>>()?)
+            }
+        })
     }
 
     /// The processes in it, by number in the caller's pid namespace; none when

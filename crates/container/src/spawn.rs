@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use rustix::thread::LinkNameSpaceType;
 
+use crate::cgroup::Entrance;
 use crate::syscalls::{self, NewProcess, Step};
 
 /// The pid namespace of a new process.
@@ -42,8 +43,8 @@ pub struct Program {
     pub environment: Vec<(String, String)>,
     /// The descriptors of the program with their numbers there, all below 64.
     pub descriptors: Vec<(OwnedFd, i32)>,
-    /// Files of [`Cgroup::open_procs`](crate::cgroup::Cgroup::open_procs).
-    pub cgroup_procs: Vec<OwnedFd>,
+    /// The cgroup it starts in; none for the caller's.
+    pub entrance: Option<Entrance>,
     /// Its pid namespace.
     pub pid_namespace: PidNamespace,
 }
@@ -247,6 +248,11 @@ fn prepared(program: Program) -> Result<(NewProcess, PidNamespace), SpawnError> 
     }
     // Also the cgroup files must survive the placing of descriptors, and they
     // do: the child writes to them first.
+    let (tasks, cgroup) = match program.entrance {
+        Some(Entrance::V1(tasks)) => (tasks, None),
+        Some(Entrance::V2(cgroup)) => (Vec::new(), Some(cgroup)),
+        None => (Vec::new(), None),
+    };
     let process = NewProcess {
         program: CString::new(path.as_os_str().as_encoded_bytes())
             .map_err(|_| SpawnError::Nul(path.display().to_string()))?,
@@ -257,7 +263,8 @@ fn prepared(program: Program) -> Result<(NewProcess, PidNamespace), SpawnError> 
             .map(|(key, value)| text(format!("{key}={value}")))
             .collect::<Result<_, _>>()?,
         descriptors,
-        cgroup_procs: program.cgroup_procs,
+        tasks,
+        cgroup,
         new_pid_namespace: matches!(program.pid_namespace, PidNamespace::New),
     };
     Ok((process, program.pid_namespace))
@@ -321,7 +328,7 @@ mod tests {
                 (null.try_clone().unwrap().into(), 1),
                 (null.into(), 2),
             ],
-            cgroup_procs: Vec::new(),
+            entrance: None,
             pid_namespace: PidNamespace::Inherit,
         }
     }

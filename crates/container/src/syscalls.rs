@@ -7,7 +7,7 @@ use std::ptr;
 
 use rustix::io::Errno;
 
-/// The layout of `struct clone_args` as of Linux 5.3 (`CLONE_ARGS_SIZE_VER0`).
+/// The layout of `struct clone_args` as of Linux 5.7 (`CLONE_ARGS_SIZE_VER2`).
 #[repr(C)]
 #[derive(Default)]
 struct CloneArgs {
@@ -19,7 +19,13 @@ struct CloneArgs {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
+
+/// libc's constant of this name does not fit its type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// The layout of `struct mount_attr` (`MOUNT_ATTR_SIZE_VER0`).
 #[repr(C)]
@@ -117,8 +123,10 @@ pub(crate) struct NewProcess {
     /// `(descriptor here, number there)`; every number there is below every
     /// descriptor here.
     pub(crate) descriptors: Vec<(OwnedFd, i32)>,
-    /// `cgroup.procs` files to enter.
-    pub(crate) cgroup_procs: Vec<OwnedFd>,
+    /// Version 1 `tasks` files to enter.
+    pub(crate) tasks: Vec<OwnedFd>,
+    /// Folder of a version 2 cgroup to be made in.
+    pub(crate) cgroup: Option<OwnedFd>,
     /// Whether it is process 1 of a new pid namespace.
     pub(crate) new_pid_namespace: bool,
 }
@@ -128,7 +136,7 @@ pub(crate) struct NewProcess {
 pub(crate) enum Step {
     /// The supervisor died meanwhile.
     Parent,
-    /// Writing to `cgroup.procs`.
+    /// Writing to a `tasks` file.
     Cgroup,
     /// Placing a descriptor.
     Descriptor,
@@ -165,8 +173,12 @@ pub(crate) fn clone_and_execute(
     if process.new_pid_namespace {
         flags |= libc::CLONE_NEWPID as u64;
     }
+    if process.cgroup.is_some() {
+        flags |= CLONE_INTO_CGROUP;
+    }
     let clone_args = CloneArgs {
         flags,
+        cgroup: process.cgroup.as_ref().map_or(0, |folder| folder.as_raw_fd() as u64),
         pidfd: (&raw mut pidfd) as u64,
         exit_signal: libc::SIGCHLD as u64,
         ..CloneArgs::default()
@@ -226,8 +238,8 @@ unsafe fn child(
         if seen != parent && seen != 0 {
             fail(report, Step::Parent);
         }
-        for procs in &process.cgroup_procs {
-            if libc::write(procs.as_raw_fd(), c"0".as_ptr().cast(), 1) != 1 {
+        for tasks in &process.tasks {
+            if libc::write(tasks.as_raw_fd(), c"0".as_ptr().cast(), 1) != 1 {
                 fail(report, Step::Cgroup);
             }
         }

@@ -189,7 +189,7 @@ impl Launcher {
                 (OwnedFd::from(null.into_parts().0), 1),
                 (errors.try_clone()?, 2),
             ],
-            cgroup_procs: cgroup.map(Cgroup::open_procs).transpose()?.unwrap_or_default(),
+            entrance: cgroup.map(Cgroup::entrance).transpose()?,
             pid_namespace: PidNamespace::Inherit,
         })?;
         Ok(Process::new(child.pid().unsigned_abs(), child.as_fd().try_clone_to_owned()?)?)

@@ -35,7 +35,7 @@ pub(crate) fn start_runtime(
             (stdio.stderr, 2),
             (theirs, CONTROL_FD),
         ],
-        cgroup_procs: cgroup.open_procs().map_err(|error| failed(&error))?,
+        entrance: Some(cgroup.entrance().map_err(|error| failed(&error))?),
         pid_namespace: pid_namespace(oci)?,
     })
     .map_err(|error| failed(&error))?;

@@ -18,6 +18,7 @@ use serde_json::Value;
 const EDGES: &[(&str, &[&str])] = &[
     ("app", &[]),
     ("artifact", &["app"]),
+    ("bench", &["app", "artifact", "container", "process-setup"]),
     ("compiler", &["app", "componentize", "engine", "process-setup"]),
     ("componentize", &[]),
     ("container", &[]),
@@ -34,6 +35,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("http-trigger", &["app", "engine", "host"]),
     ("integration-tests", &["container"]),
     ("key-value", &["embedded-database"]),
+    ("native-server", &[]),
+    ("noop-shim", &[]),
     ("payload", &[]),
     ("process-setup", &[]),
     ("registry", &["app", "artifact"]),

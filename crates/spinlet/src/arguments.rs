@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Inspect(crate::inspect::InspectArguments),
     /// Compile an app's components ahead of their first start
     Compile(crate::compile::CompileArguments),
+    /// Start apps under several runtimes and compare time and memory
+    Bench(crate::bench::BenchArguments),
     /// Print the version
     Version,
 }

@@ -4,6 +4,7 @@
 //! command has its own file; what they share is named after what it is.
 
 mod arguments;
+mod bench;
 mod compile;
 mod compiler;
 mod console;
@@ -56,6 +57,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Pull(pull) => pull::run(pull, &environment, &console).await,
             Command::Inspect(inspect) => inspect::run(inspect, &environment, &console).await,
             Command::Compile(compile) => compile::run(compile, &environment, &console).await,
+            Command::Bench(bench) => bench::run(&bench, &environment),
             Command::Version => version::run(),
         }
         .map(|()| ExitCode::SUCCESS)

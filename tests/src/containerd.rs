@@ -193,6 +193,11 @@ impl Containerd {
         &self.cgroup
     }
 
+    /// That name, and where containers go that name no control group.
+    pub(crate) fn cgroups(&self) -> [&str; 2] {
+        [&self.cgroup, &self.namespace]
+    }
+
     /// What containerd has logged.
     pub fn log(&self) -> String {
         fs::read(self.log_file())
@@ -391,8 +396,10 @@ impl Drop for Containerd {
         let _ = wait_until(Duration::from_secs(5), gone);
         unmount_below(self.folder.path());
         // The parent of all is nobody's; runtimes leave it.
-        for group in control_groups(&self.cgroup).iter().chain(&groups_named(&self.cgroup)) {
-            let _ = fs::remove_dir(group);
+        for name in self.cgroups() {
+            for group in control_groups(name).iter().chain(&groups_named(name)) {
+                let _ = fs::remove_dir(group);
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ impl Traces {
                 traces.insert(format!("mount {mount}"));
             }
         }
-        for group in control_groups(containerd.cgroup()) {
+        for group in containerd.cgroups().into_iter().flat_map(control_groups) {
             traces.insert(format!("cgroup {}", group.display()));
         }
         for folder in ["/run/containerd/s", "/run/netns", "/var/lib/cni/results"] {
@@ -49,7 +49,11 @@ impl Traces {
         }
         for kind in ["containers", "tasks", "leases", "snapshots"] {
             for line in containerd.ctr(&[kind, "ls"])?.lines().skip(1) {
-                traces.insert(format!("{kind} {}", line.split(' ').next().unwrap_or_default()));
+                let name = line.split(' ').next().unwrap_or_default();
+                // Those called after a digest are layers of images, not of containers.
+                if !name.starts_with("sha256:") {
+                    traces.insert(format!("{kind} {name}"));
+                }
             }
         }
         for line in containerd.ctr(&["content", "active"])?.lines().skip(1) {

@@ -20,7 +20,7 @@ const STAGING: &str = "gcr.io/k8s-staging-cri-tools/";
 const PATH: &str = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Ends at SIGTERM and reaps what a shared pid namespace leaves to it.
-const PAUSE_SCRIPT: &str = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait; done";
+const PAUSE_SCRIPT: &str = "trap 'exit 0' TERM INT; while :; do tail -f /dev/null & wait; done";
 
 struct Image {
     reference: String,
@@ -87,7 +87,7 @@ fn of_critest() -> Vec<Image> {
         ),
         busybox(
             "registry.k8s.io/pause:3.9",
-            json!({ "Entrypoint": ["/bin/sh", "-c", PAUSE_SCRIPT] }),
+            json!({ "Entrypoint": ["/bin/sh", "-c", PAUSE_SCRIPT], "Labels": { "content": "3.9" } }),
         ),
         nginx(format!("{STAGING}hostnet-nginx-amd64:latest"), 12003),
         staging("test-image-latest:latest", same("latest")),

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
-use spin_sdk::http::{Headers, IncomingRequest, OutgoingResponse, ResponseOutparam};
+use spin_sdk::http::{Headers, IncomingRequest, OutgoingResponse, Request, Response, ResponseOutparam};
 use spin_sdk::http_component;
 use spin_sdk::variables;
 
@@ -23,6 +23,7 @@ async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
         "variable" => text(responder, &variable(query)).await,
         "file" => file(responder, query).await,
         "list" => text(responder, &listing(query)).await,
+        "fetch" => fetch(responder, query).await,
         "status" => status(responder, query).await,
         "two-cookies" => two_cookies(responder).await,
         "sleep" => {
@@ -125,6 +126,15 @@ fn listing(query: &str) -> String {
             names.concat()
         }
         Err(error) => format!("error: {error}\n"),
+    }
+}
+
+/// Asks a server, whose `url` the manifest must allow, and passes its answer on.
+async fn fetch(responder: ResponseOutparam, query: &str) {
+    let request = Request::get(parameter(query, "url").unwrap_or_default()).build();
+    match spin_sdk::http::send::<_, Response>(request).await {
+        Ok(answer) => respond(responder, *answer.status(), &[], answer.into_body()).await,
+        Err(error) => respond(responder, 502, &[], format!("{error}\n").into_bytes()).await,
     }
 }
 

@@ -5,6 +5,8 @@
 //! depends on the tools that built the module, as the custom sections
 //! `producers` and `component-type` tell.
 
+mod candidates;
+mod legacy;
 mod module;
 
 use std::borrow::Cow;
@@ -45,13 +47,23 @@ pub enum ComponentizeError {
         /// The version as the module states it.
         version: String,
     },
-    /// A module of Spin's first generation.
+    /// A module of Spin's first generation that wants something else, too.
     #[error(
-        "cannot adapt a module of the first generation of Spin SDKs (wit-bindgen before 0.5): the \
-         adapter for its interfaces is not part of this version; build the app with an SDK of \
-         version 1.2 or newer"
+        "imports {name:?} from {module:?}, which no release of Spin provided to modules of its \
+         first generation (wit-bindgen before 0.5)"
     )]
-    LegacyBindgen,
+    UnknownLegacyImport {
+        /// The module it imports from.
+        module: String,
+        /// What it imports.
+        name: String,
+    },
+    /// A module of Spin's first generation that no trigger could call.
+    #[error(
+        "the module of the first generation of Spin SDKs (wit-bindgen before 0.5) exports no \
+         handler: expected `handle-http-request` or `handle-redis-message`"
+    )]
+    NoLegacyHandler,
     /// A command whose C library corrupts memory.
     #[error(
         "built with clang {clang}, whose wasi-libc corrupts memory in command modules (wasi-libc \
@@ -72,11 +84,15 @@ pub enum ComponentizeError {
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Returns `source` itself if it is a component, and the component made of it if
-/// it is a core module:
+/// Returns `source` itself if it is a component that names no release candidate
+/// of WASI 0.3 that became the release; such names are replaced. Of a core module
+/// a component is made:
 ///
 /// - built with wit-bindgen 0.5 to 0.x, or carrying a component type: wrapped
 ///   with the reactor adapter from preview 1 to WASI 0.2;
+/// - built with an older wit-bindgen, as those of the Rust SDK up to 1.4 and of
+///   the TinyGo SDK: the same, after its imports and exports got the names of the
+///   unversioned `fermyon:spin` interfaces;
 /// - a command (exports `_start`, no sign of wit-bindgen): wrapped with the
 ///   command adapter; the component exports `wasi:cli/run`.
 ///
@@ -88,22 +104,31 @@ pub enum ComponentizeError {
 pub fn componentize(source: &[u8]) -> Result<Cow<'_, [u8]>, ComponentizeError> {
     check_magic(source)?;
     if Parser::is_component(source) {
-        return match Parser::new(0).parse_all(source).find_map(Result::err) {
-            Some(error) => Err(ComponentizeError::Malformed(error)),
-            None => Ok(Cow::Borrowed(source)),
-        };
+        if let Some(error) = Parser::new(0).parse_all(source).find_map(Result::err) {
+            return Err(ComponentizeError::Malformed(error));
+        }
+        return candidates::adopt(source.into()).map_err(ComponentizeError::Malformed);
     }
+    let component = wrap(source)?;
+    candidates::adopt(component.into()).map_err(ComponentizeError::Malformed)
+}
+
+/// Wraps a core module as it needs.
+fn wrap(source: &[u8]) -> Result<Vec<u8>, ComponentizeError> {
     let module = Module::read(source).map_err(ComponentizeError::Malformed)?;
-    let adapter = match module.wrapping()? {
-        Wrapping::Reactor => WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
-        Wrapping::Command => WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
+    let (module, adapter) = match module.wrapping()? {
+        Wrapping::Reactor => (Cow::Borrowed(source), WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER),
+        Wrapping::Command => (Cow::Borrowed(source), WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER),
+        Wrapping::Legacy { start_initializes } => {
+            let modern = legacy::modernize(source, start_initializes)?;
+            (Cow::Owned(modern), WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
+        }
     };
     ComponentEncoder::default()
         .validate(true)
-        .module(source)
+        .module(&module)
         .and_then(|encoder| encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter))
         .and_then(|mut encoder| encoder.encode())
-        .map(Cow::Owned)
         .map_err(|error| ComponentizeError::Encode(error.into()))
 }
 

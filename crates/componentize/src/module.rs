@@ -13,6 +13,14 @@ const FIRST_SAFE_CLANG: [u32; 3] = [15, 0, 7];
 pub(crate) enum Wrapping {
     Reactor,
     Command,
+    /// The reactor adapter, after [`crate::legacy::modernize`].
+    Legacy {
+        /// Whether its `_start` prepares it for its handler. In modules of TinyGo
+        /// it sets up the heap and the variables of packages, and runs an empty
+        /// `main`; in all others it may end the instance, and their handlers do
+        /// without it.
+        start_initializes: bool,
+    },
 }
 
 /// The parts of a module that decide how it is wrapped.
@@ -21,8 +29,12 @@ pub(crate) struct Module {
     /// Versions of wit-bindgen that took part.
     bindgen: Vec<String>,
     clang: Option<String>,
+    /// Languages that parts of it were written in.
+    languages: Vec<String>,
     has_component_type: bool,
     has_start: bool,
+    /// How many of TinyGo's allocation functions it exports.
+    allocation_exports: usize,
     /// Exports what wit-bindgen makes a module export; in a module without any
     /// other sign of it, a version that left none.
     has_bindgen_export: bool,
@@ -59,15 +71,15 @@ impl Module {
     ) -> Result<(), BinaryReaderError> {
         for field in producers {
             let field = field?;
-            if field.name != "processed-by" {
-                continue;
-            }
             for tool in field.values {
                 let tool = tool?;
-                if tool.name.starts_with("wit-bindgen") {
-                    self.bindgen.push(tool.version.to_owned());
-                } else if tool.name == "clang" {
-                    self.clang = Some(tool.version.to_owned());
+                match (field.name, tool.name) {
+                    ("language", language) => self.languages.push(language.to_owned()),
+                    ("processed-by", "clang") => self.clang = Some(tool.version.to_owned()),
+                    ("processed-by", name) if name.starts_with("wit-bindgen") => {
+                        self.bindgen.push(tool.version.to_owned());
+                    }
+                    _ => {}
                 }
             }
         }
@@ -77,6 +89,7 @@ impl Module {
     fn read_export(&mut self, name: &str) {
         match name {
             "_start" => self.has_start = true,
+            "malloc" | "calloc" | "realloc" | "free" => self.allocation_exports += 1,
             "cabi_realloc"
             | "canonical_abi_realloc"
             | "handle-http-request"
@@ -99,7 +112,7 @@ impl Module {
         }
         // TinyGo's modules of that generation export `_start` as well.
         if self.has_bindgen_export {
-            return Err(ComponentizeError::LegacyBindgen);
+            return Ok(Wrapping::Legacy { start_initializes: self.is_of_tinygo() });
         }
         if !self.has_start {
             return Err(ComponentizeError::NoEntryPoint);
@@ -110,6 +123,10 @@ impl Module {
             }
             _ => Ok(Wrapping::Command),
         }
+    }
+
+    fn is_of_tinygo(&self) -> bool {
+        self.languages.iter().any(|language| language == "Go") || self.allocation_exports == 4
     }
 }
 

@@ -4,12 +4,12 @@ use wit_parser::{ManglingAndAbi, Resolve};
 
 use super::*;
 
-fn module(text: &str) -> Vec<u8> {
+pub(crate) fn module(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
 /// Adds a `producers` section that says who processed the module.
-fn processed_by(mut module: Vec<u8>, tool: &str, version: &str) -> Vec<u8> {
+pub(crate) fn processed_by(mut module: Vec<u8>, tool: &str, version: &str) -> Vec<u8> {
     let mut field = wasm_encoder::ProducersField::new();
     field.value(tool, version);
     let mut producers = wasm_encoder::ProducersSection::new();
@@ -40,7 +40,7 @@ fn built_against_a_world() -> Vec<u8> {
 }
 
 /// Names that a component imports and exports.
-fn interface(component: &[u8]) -> (Vec<String>, Vec<String>) {
+pub(crate) fn interface(component: &[u8]) -> (Vec<String>, Vec<String>) {
     Validator::new_with_features(WasmFeatures::all()).validate_all(component).unwrap();
     let (mut imports, mut exports) = (Vec::new(), Vec::new());
     let mut depth = 0;
@@ -119,19 +119,6 @@ fn a_command_with_the_wasi_libc_bug_is_refused() {
     }
     for version in ["15.0.7", "16.0.0", "21.1.4-wasi-sdk (https://example.test abc)"] {
         componentize(&processed_by(module(COMMAND), "clang", version)).unwrap();
-    }
-}
-
-#[test]
-fn modules_of_the_first_generation_are_named_as_such() {
-    for export in
-        ["canonical_abi_realloc", "cabi_realloc", "handle-http-request", "handle-redis-message"]
-    {
-        let text = format!(
-            r#"(module (memory (export "memory") 1) (func (export "_start")) (func (export "{export}")))"#
-        );
-        let error = componentize(&module(&text)).unwrap_err();
-        assert!(matches!(error, ComponentizeError::LegacyBindgen), "{export}: {error}");
     }
 }
 

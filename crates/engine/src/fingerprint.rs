@@ -9,8 +9,9 @@ use wasmtime::ModuleVersionStrategy;
 
 use crate::config::{COMPILER_SETTINGS, base};
 
-/// Version of the files in the cache. Raise it when their format changes.
-const ENTRY_FORMAT: u32 = 1;
+/// Version of the files in the cache. Raise it when their format changes, or what
+/// is made of a source before it is compiled.
+const ENTRY_FORMAT: u32 = 2;
 
 /// The SHA-256 over wasmtime's exact version, the machine's architecture and
 /// instruction set extensions, the engine configuration and our file format.

@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("app", &[]),
     ("artifact", &["app"]),
     ("bench", &["app", "artifact", "container", "process-setup"]),
+    ("command-trigger", &["app", "host", "trigger"]),
     ("compiler", &["app", "componentize", "engine", "process-setup"]),
     ("componentize", &[]),
     ("container", &[]),
@@ -32,7 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("embedded-database", &[]),
     ("engine", &["app"]),
     ("host", &["app", "engine", "key-value", "sqlite"]),
-    ("http-trigger", &["app", "engine", "host"]),
+    ("http-trigger", &["app", "engine", "host", "trigger"]),
     ("integration-tests", &["container"]),
     ("key-value", &["embedded-database"]),
     ("native-server", &[]),
@@ -45,6 +46,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "app",
             "artifact",
+            "command-trigger",
             "container",
             "content-store",
             "control",
@@ -52,11 +54,13 @@ const EDGES: &[(&str, &[&str])] = &[
             "host",
             "http-trigger",
             "process-setup",
+            "trigger",
             "wasi-snapshots",
         ],
     ),
     ("spinlet", &["app", "artifact", "control", "payload", "process-setup", "registry"]),
     ("sqlite", &["embedded-database"]),
+    ("trigger", &["app", "host"]),
     ("wasi-snapshots", &[]),
 ];
 

@@ -32,6 +32,6 @@ pub use linking::{Capability, LinkError, Linking, is_platform_interface};
 pub use log_limit::LogLimit;
 pub use outbound_http::HttpClientError;
 pub use output::{LONGEST_LINE, Output, PATIENCE, QUEUE};
-pub use state::{AppHost, ComponentContext, HostSettings, InstanceState, MAX_RESOURCES};
+pub use state::{AppHost, ComponentContext, HostSettings, InstanceState, MAX_RESOURCES, Program};
 pub use storage::StateDir;
 pub use variables::{ComponentVariables, VariableError, Variables};

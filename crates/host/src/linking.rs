@@ -132,10 +132,15 @@ impl Linking {
             }
             if let ComponentItem::ComponentInstance(instance) = import.ty {
                 let mut stub = linker.instance(name)?;
+                let mut has_functions = false;
                 for (member, item) in instance.exports(engine) {
                     stub_member(&mut stub, name, member, &item.ty)?;
+                    has_functions |= matches!(item.ty, ComponentItem::ComponentFunc(_));
                 }
-                missing.push(name.to_owned());
+                // Types alone need nobody to provide them.
+                if has_functions {
+                    missing.push(name.to_owned());
+                }
             }
         }
         Ok(missing)

@@ -9,6 +9,7 @@ use engine::{EpochTicker, InstanceLimiter, Running};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi::cli::{StdinStream, StdoutStream};
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi_http::WasiHttpCtx;
 
@@ -70,6 +71,7 @@ pub struct AppHost {
     max_instance_memory: Option<u64>,
     client: HttpClient,
     chained: OnceLock<Weak<dyn ChainedHandler>>,
+    variables: Variables,
     components: BTreeMap<String, Prepared>,
 }
 
@@ -114,6 +116,7 @@ impl AppHost {
             max_instance_memory: settings.max_instance_memory,
             client,
             chained: OnceLock::new(),
+            variables,
             components,
         }))
     }
@@ -126,6 +129,11 @@ impl AppHost {
     /// Where stdout and stderr of guests go.
     pub fn output(&self) -> &Output {
         &self.output
+    }
+
+    /// The application's variables.
+    pub fn variables(&self) -> &Variables {
+        &self.variables
     }
 
     /// Lets `handler` answer requests that stay inside the app. The first caller
@@ -205,6 +213,29 @@ fn prepare(
     })
 }
 
+/// What an instance that is run as a program has beside what all instances of its
+/// component have. The default is nothing: no argument and an empty stdin.
+#[derive(Default)]
+pub struct Program {
+    /// The arguments, the program's name first.
+    pub arguments: Vec<String>,
+    /// Environment variables; those of the component win.
+    pub environment: Vec<(String, String)>,
+    /// Where it reads.
+    pub stdin: Option<Box<dyn StdinStream + Sync>>,
+    /// Where it writes instead of the app's [`Output`].
+    pub stdout: Option<Box<dyn StdoutStream + Sync>>,
+}
+
+impl Program {
+    /// Its environment together with the `component`'s.
+    fn environment(&self, component: &[(String, String)]) -> Vec<(String, String)> {
+        let own = self.environment.iter();
+        let own = own.filter(|(name, _)| component.iter().all(|(other, _)| other != name));
+        own.chain(component).cloned().collect()
+    }
+}
+
 /// What all instances of one component share.
 pub struct ComponentContext {
     id: String,
@@ -246,10 +277,19 @@ impl ComponentContext {
     /// threads goes on. Nothing else limits how long it may run: whoever calls
     /// it drops the call.
     pub fn new_store(self: &Arc<Self>, depth: u32) -> Store<InstanceState> {
+        self.new_program_store(depth, Program::default())
+    }
+
+    /// As [`Self::new_store`], for an instance that is run as a program.
+    pub fn new_program_store(
+        self: &Arc<Self>,
+        depth: u32,
+        program: Program,
+    ) -> Store<InstanceState> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let state = InstanceState {
-            wasi: self.wasi(),
+            wasi: self.wasi(program),
             http: WasiHttpCtx::new(),
             table,
             outbound: Outbound { component: Arc::clone(self), depth },
@@ -268,12 +308,13 @@ impl ComponentContext {
         store
     }
 
-    fn wasi(&self) -> WasiCtx {
+    fn wasi(&self, program: Program) -> WasiCtx {
         let (stdout, stderr) = self.app.output.instance();
         let allowed = Arc::clone(&self.allowed_hosts);
         let mut builder = WasiCtx::builder();
         builder
-            .envs(&self.environment)
+            .args(&program.arguments)
+            .envs(&program.environment(&self.environment))
             .stdout(stdout)
             .stderr(stderr)
             .allow_tcp(true)
@@ -281,6 +322,12 @@ impl ComponentContext {
             .socket_addr_check(move |address, purpose| {
                 Box::pin(std::future::ready(may_use(&allowed, address, purpose)))
             });
+        if let Some(stdin) = program.stdin {
+            builder.stdin(stdin);
+        }
+        if let Some(stdout) = program.stdout {
+            builder.stdout(stdout);
+        }
         let mut context = builder.build();
         self.files.give_to(&mut context);
         context

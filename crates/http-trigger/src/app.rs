@@ -1,13 +1,13 @@
 //! An app that is ready to answer requests.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use app::{LockedApp, Problems};
 use bytes::Bytes;
-use host::{AppHost, ChainTarget, ChainedHandler, ChainedResponse, GuestFiles, Linking};
+use host::{AppHost, ChainTarget, ChainedHandler, ChainedResponse};
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmtime::component::Component;
+use trigger::{AppParts, chain};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::access_log::Record;
@@ -26,32 +26,10 @@ use crate::guest::{Call, Guest, GuestShared, Slots};
 use crate::request::{self, Matched};
 use crate::routes::Routes;
 use crate::settings::HttpSettings;
-use crate::trigger_config::{self, Executor, HttpTrigger, StaticResponse, TRIGGER_TYPE, Target};
+use crate::trigger_config::{self, Executor, HttpTrigger, StaticResponse, Target};
 
 /// What is answered before routes are looked at.
 const WELL_KNOWN: &str = "/.well-known/spin/";
-
-/// A component of the app, compiled.
-pub struct LoadedComponent {
-    /// Its code.
-    pub component: Component,
-    /// What it sees of the file system.
-    pub files: GuestFiles,
-}
-
-/// What an app is made of.
-pub struct AppParts<'a> {
-    /// The app.
-    pub app: &'a LockedApp,
-    /// What its components share.
-    pub host: Arc<AppHost>,
-    /// What serves the imports of its components.
-    pub linking: &'a Linking,
-    /// Its components by id; at least those in [`HttpApp::required_components`].
-    pub components: BTreeMap<String, LoadedComponent>,
-    /// How it is served.
-    pub settings: HttpSettings,
-}
 
 /// An app that is ready to be served.
 pub struct HttpApp {
@@ -79,22 +57,14 @@ enum Answerer {
 }
 
 impl HttpApp {
-    /// The ids of the components that HTTP triggers of `app` name. No other
-    /// component is needed, compiled or checked.
-    pub fn required_components(app: &LockedApp) -> BTreeSet<String> {
-        app.triggers_of(TRIGGER_TYPE)
-            .filter_map(|trigger| trigger.component().map(str::to_owned))
-            .collect()
-    }
-
     /// Makes everything ready: reads triggers and routes, links the components,
     /// and finds their handlers. Afterwards nothing but the listener can fail.
     ///
     /// # Errors
     ///
     /// [`StartError`]; everything that is wrong with the app in one.
-    pub fn new(parts: AppParts<'_>) -> Result<Self, StartError> {
-        let AppParts { app, host, linking, mut components, settings } = parts;
+    pub fn new(parts: &AppParts<'_>, settings: HttpSettings) -> Result<Self, StartError> {
+        let AppParts { app, host, .. } = *parts;
         let mut problems = Problems::default();
         let base = trigger_config::base(app, &mut problems);
         let triggers = trigger_config::triggers(app, &mut problems);
@@ -108,11 +78,7 @@ impl HttpApp {
         });
         let mut guests = HashMap::new();
         for id in needed(&triggers, &mut problems) {
-            let Some(loaded) = components.remove(&id) else {
-                problems.push(format!("component {id:?} has a trigger and is not loaded"));
-                continue;
-            };
-            match guest(&id, loaded, &host, linking, &shared) {
+            match guest(&id, parts, &shared) {
                 Ok(guest) => drop(guests.insert(id, Arc::new(guest))),
                 Err(problem) => problems.push(problem),
             }
@@ -127,7 +93,7 @@ impl HttpApp {
             requests: Arc::new(Semaphore::new(settings.max_requests)),
             draining: AtomicBool::new(false),
             shared,
-            host,
+            host: Arc::clone(host),
             settings,
         });
         let weak: Weak<Inner> = Arc::downgrade(&inner);
@@ -172,31 +138,9 @@ fn needed(triggers: &[HttpTrigger], problems: &mut Problems) -> BTreeSet<String>
 }
 
 /// Links a component and finds its handler; the problem as a text otherwise.
-fn guest(
-    id: &str,
-    loaded: LoadedComponent,
-    host: &Arc<AppHost>,
-    linking: &Linking,
-    shared: &Arc<GuestShared>,
-) -> Result<Guest, String> {
-    let context = host.component(id, loaded.files).map_err(|error| chain(&error))?;
-    let pre = linking
-        .pre_instantiate(host.engine(), id, &loaded.component)
-        .map_err(|error| chain(&error))?;
-    Guest::new(&loaded.component, pre, context, Arc::clone(shared))
+fn guest(id: &str, parts: &AppParts<'_>, shared: &Arc<GuestShared>) -> Result<Guest, String> {
+    Guest::new(parts.link(id)?, Arc::clone(shared))
         .map_err(|error| format!("component {id:?} {}", chain(&error)))
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn routes(

@@ -21,7 +21,7 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address is none.
-    #[error("cannot listen on {address:?}: not an address of the form `host:port`")]
+    #[error("cannot listen on {address}: the name does not lead to an address")]
     Resolve {
         /// The address as given.
         address: String,

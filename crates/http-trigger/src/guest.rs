@@ -15,8 +15,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use trigger::{Failure, LinkedComponent};
 use wasmtime::Store;
-use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::body::ResponseBody;
@@ -40,10 +40,8 @@ pub(crate) struct Call {
 /// Why a guest gave no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GuestError {
-    #[error("the guest failed: {0:#}")]
-    Trap(wasmtime::Error),
-    #[error("the guest wanted {wanted} bytes of memory, more than it may have: {trap:#}")]
-    Memory { wanted: u64, trap: wasmtime::Error },
+    #[error(transparent)]
+    Failed(Failure),
     #[error("the guest returned without a response")]
     NoResponse,
     #[error("the guest answered with the error {0}")]
@@ -74,10 +72,7 @@ impl GuestError {
 
     /// The error of an instance in `store`.
     fn trap(error: wasmtime::Error, store: &Store<InstanceState>) -> Self {
-        match store.data().limiter().refused_memory() {
-            Some(wanted) => Self::Memory { wanted, trap: error },
-            None => Self::Trap(error),
-        }
+        Self::Failed(Failure::of(error, store))
     }
 
     /// The error of an instantiation in `store`.
@@ -134,15 +129,14 @@ impl GuestBase {
 }
 
 impl Guest {
-    /// The guest of `component`, linked as `pre`.
+    /// The guest that a component is.
     pub(crate) fn new(
-        component: &Component,
-        pre: InstancePre<InstanceState>,
-        context: Arc<ComponentContext>,
+        component: LinkedComponent,
         shared: Arc<GuestShared>,
     ) -> Result<Self, HandlerError> {
+        let LinkedComponent { pre, context } = component;
         let base = GuestBase { context, shared, failures: LogLimit::default() };
-        Ok(match Handler::of(component, pre)? {
+        Ok(match Handler::of(pre)? {
             Handler::Service(pre) => Self::Reused(Arc::new(ReusedGuest::new(base, pre))),
             handler => Self::Fresh(Arc::new(FreshGuest::new(base, handler))),
         })

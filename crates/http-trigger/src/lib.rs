@@ -1,11 +1,11 @@
 //! Serves a Spin app over HTTP: routing, calling guests, draining.
 //!
-//! In order, each step complete before the next:
+//! [`HttpTriggers`] is the trigger type. In order, each step complete before the
+//! next:
 //!
-//! 1. [`HttpApp::required_components`] says which components are needed.
-//! 2. [`HttpApp::new`] checks everything that can be checked.
-//! 3. [`HttpApp::bind`] listens; clients can connect from here on.
-//! 4. [`BoundServer::serve`] answers until [`Shutdown`] says otherwise.
+//! 1. [`HttpApp::new`] checks everything that can be checked.
+//! 2. [`HttpApp::bind`] listens; clients can connect from here on.
+//! 3. [`BoundServer::serve`] answers until [`trigger::Shutdown`] says otherwise.
 //!
 //! Guarantees:
 //! - A guest that computes without end slows others down at most by its share:
@@ -27,14 +27,18 @@ mod body;
 mod error;
 mod guest;
 mod request;
+mod reserved;
 pub mod routes;
 mod server;
 mod settings;
 mod trigger_config;
+mod trigger_type;
 
 pub use access_log::ACCESS_TARGET;
-pub use app::{AppParts, HttpApp, LoadedComponent};
+pub use app::HttpApp;
 pub use error::{BindError, StartError};
 pub use guest::HandlerError;
-pub use server::{BoundServer, Ended, Shutdown, ShutdownSignal, shutdown};
-pub use settings::{HttpSettings, InstanceReuse, parse_duration};
+pub use reserved::ReservedAddress;
+pub use server::BoundServer;
+pub use settings::{HttpSettings, InstanceReuse};
+pub use trigger_type::HttpTriggers;

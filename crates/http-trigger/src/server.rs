@@ -11,9 +11,10 @@ use std::time::Duration;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use trigger::{Ended, ShutdownSignal, flush};
 
 use crate::app::{HttpApp, Inner};
 use crate::error::BindError;
@@ -22,8 +23,6 @@ use connection::Connections;
 
 /// Connections the kernel keeps until they are accepted.
 const BACKLOG: u32 = 4096;
-/// How long what guests wrote may take to reach stdout and stderr in the end.
-const FLUSH: Duration = Duration::from_secs(2);
 /// Requests at a time over one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 250;
 /// Bytes of one request's body that a client may send ahead over HTTP/2.
@@ -45,76 +44,6 @@ pub struct BoundServer {
     app: HttpApp,
     listener: TcpListener,
     address: SocketAddr,
-}
-
-/// Tells a running server to end. Clones tell the same server.
-#[derive(Debug, Clone)]
-pub struct Shutdown(Arc<watch::Sender<Stage>>);
-
-/// What a server looks at while it runs.
-#[derive(Debug, Clone)]
-pub struct ShutdownSignal(watch::Receiver<Stage>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Serve,
-    Drain(Instant),
-    Cut,
-}
-
-/// A means to end a server, and the server's side of it.
-pub fn shutdown() -> (Shutdown, ShutdownSignal) {
-    let (sender, receiver) = watch::channel(Stage::Serve);
-    (Shutdown(Arc::new(sender)), ShutdownSignal(receiver))
-}
-
-impl Shutdown {
-    /// Ends the server gently: health fails, no connection is accepted any more
-    /// (after [`HttpSettings::drain_delay`](crate::HttpSettings::drain_delay)),
-    /// idle ones are closed, and requests in flight are finished, `limit` at most.
-    /// Has no effect after the first call.
-    pub fn drain(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
-        self.0.send_if_modified(|stage| {
-            let serving = *stage == Stage::Serve;
-            if serving {
-                *stage = Stage::Drain(deadline);
-            }
-            serving
-        });
-    }
-
-    /// Ends the server at once; requests in flight are cut.
-    pub fn cut(&self) {
-        self.0.send_replace(Stage::Cut);
-    }
-}
-
-impl ShutdownSignal {
-    /// Resolves when draining is asked for, with its deadline; none for a cut.
-    /// Nobody left to ask counts as no wish.
-    async fn asked(&mut self) -> Option<Instant> {
-        match self.0.wait_for(|stage| *stage != Stage::Serve).await.map(|stage| *stage) {
-            Ok(Stage::Drain(deadline)) => Some(deadline),
-            Ok(_) => None,
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    async fn cut(&mut self) {
-        if self.0.wait_for(|stage| *stage == Stage::Cut).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// How a server ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Every request was answered.
-    Drained,
-    /// Requests were cut: the deadline passed or a cut was asked for.
-    Cut,
 }
 
 impl HttpApp {
@@ -175,8 +104,10 @@ impl BoundServer {
         self.app.routes()
     }
 
-    /// Answers requests until `signal` says otherwise, then ends as
-    /// [`Shutdown::drain`] describes. What guests wrote to stdout and stderr has
+    /// Answers requests until `signal` says otherwise. Asked to drain, it fails
+    /// health, accepts no connection any more (after
+    /// [`HttpSettings::drain_delay`](crate::HttpSettings::drain_delay)), closes idle
+    /// ones, and finishes requests in flight. What guests wrote to stdout and stderr has
     /// been written when this returns.
     ///
     /// Nothing that a client or a guest does ends it.
@@ -300,7 +231,6 @@ impl Server {
             self.app.shared.tasks.wait().await;
         };
         let _ = tokio::time::timeout(Duration::from_secs(1), ended).await;
-        let host = Arc::clone(&self.app.host);
-        let _ = tokio::task::spawn_blocking(move || host.output().flush(FLUSH)).await;
+        flush(&self.app.host).await;
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use app::Problems;
+use trigger::parse_duration;
 
 /// How requests are served. [`Default`] is what a small pod needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,22 +157,6 @@ fn count(value: &str, setting: &mut usize) -> Option<()> {
 
 fn positive(value: &str) -> Option<Duration> {
     parse_duration(value).filter(|duration| !duration.is_zero())
-}
-
-/// Reads `500ms`, `30s`, `2m` or `1h`; a bare number is refused, because nobody
-/// can tell its unit.
-pub fn parse_duration(value: &str) -> Option<Duration> {
-    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = value.split_at_checked(digits)?;
-    let number: u32 = number.parse().ok()?;
-    let unit = match unit {
-        "ms" => Duration::from_millis(1),
-        "s" => Duration::from_secs(1),
-        "m" => Duration::from_mins(1),
-        "h" => Duration::from_hours(1),
-        _ => return None,
-    };
-    Some(unit * number)
 }
 
 #[cfg(test)]

@@ -4,26 +4,34 @@ use std::process::Termination;
 
 /// The codes our processes exit with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum ExitCode {
     /// Everything that was asked for has been done.
-    Success = 0,
+    Success,
     /// It could not be done; standard error says why.
-    Failure = 1,
+    Failure,
     /// The command line or the environment is not understood. `clap` uses the
     /// same code.
-    Usage = 2,
+    Usage,
     /// Stopped from outside before the work was done, for example by a second
     /// signal while draining: 128 + SIGINT, as shells report it.
-    Interrupted = 130,
+    Interrupted,
     /// Ended by SIGTERM before the work was done: 128 + SIGTERM.
-    Terminated = 143,
+    Terminated,
+    /// What a program that was run here exited with.
+    Program(u8),
 }
 
 impl ExitCode {
     /// The number the parent process sees.
     pub const fn code(self) -> u8 {
-        self as u8
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+            Self::Program(code) => code,
+        }
     }
 }
 

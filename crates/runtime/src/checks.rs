@@ -3,31 +3,47 @@
 use std::collections::BTreeSet;
 
 use app::{LockedApp, Problems};
+use trigger::TriggerType;
 
 use crate::RuntimeError;
 
-/// The trigger types that are served.
-const TRIGGER_TYPES: [&str; 1] = ["http"];
 /// The host features that an app may require.
 const FEATURES: [&str; 1] = ["local_service_chaining"];
 
-/// Refuses an app that needs what this version does not have. `required` are the
-/// components that will run.
+/// The ids of the components that triggers of `app` name: no other is needed,
+/// compiled or checked.
+pub fn required_components(app: &LockedApp) -> BTreeSet<String> {
+    app.triggers.iter().filter_map(|trigger| trigger.component().map(str::to_owned)).collect()
+}
+
+/// Refuses an app whose triggers are none of `types`, or not as their type has
+/// them, or which needs what this version does not have.
 ///
 /// # Errors
-/// [`RuntimeError::Unsupported`] with everything that is missing.
-pub fn check(app: &LockedApp, required: &BTreeSet<String>) -> Result<(), RuntimeError> {
+/// [`RuntimeError::Unsupported`] with everything that is missing, otherwise
+/// [`RuntimeError::Triggers`] with everything that is wrong.
+pub fn check(app: &LockedApp, types: &[Box<dyn TriggerType>]) -> Result<(), RuntimeError> {
+    supported(app, types)?;
     let mut problems = Problems::default();
+    for kind in types.iter().filter(|kind| app.triggers_of(kind.name()).next().is_some()) {
+        kind.check(app, &mut problems);
+    }
+    problems.into_result(()).map_err(RuntimeError::Triggers)
+}
+
+fn supported(app: &LockedApp, types: &[Box<dyn TriggerType>]) -> Result<(), RuntimeError> {
+    let mut problems = Problems::default();
+    let names: Vec<&str> = types.iter().map(|kind| kind.name()).collect();
     for trigger in &app.triggers {
         let kind = trigger.trigger_type.as_str();
-        if !TRIGGER_TYPES.contains(&kind) {
+        if !names.contains(&kind) {
             let of = trigger.component().map_or_else(
                 || format!("trigger {:?}", trigger.id),
                 |component| format!("component {component:?}"),
             );
             problems.push(format!(
                 "{of} has a trigger of type {kind:?}, and only {} triggers are supported",
-                TRIGGER_TYPES.join(", ")
+                names.join(", ")
             ));
         }
     }
@@ -37,6 +53,7 @@ pub fn check(app: &LockedApp, required: &BTreeSet<String>) -> Result<(), Runtime
     for requirement in app.unsupported_requirements(&FEATURES) {
         problems.push(format!("it requires {requirement}, which is not supported"));
     }
+    let required = required_components(app);
     for component in app.components.iter().filter(|component| required.contains(&component.id)) {
         let names: Vec<&str> = component.dependencies.keys().map(String::as_str).collect();
         if !names.is_empty() {
@@ -53,9 +70,13 @@ pub fn check(app: &LockedApp, required: &BTreeSet<String>) -> Result<(), Runtime
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::{Value, json};
+    use trigger::Surroundings;
 
     use super::*;
+    use crate::triggers;
 
     fn app(triggers: Value, more: Value) -> LockedApp {
         let digest = app::Digest::of(b"wasm").to_string();
@@ -73,7 +94,13 @@ mod tests {
     }
 
     fn check_of(app: &LockedApp) -> Result<(), String> {
-        check(app, &BTreeSet::from(["c".to_owned()])).map_err(|error| error.to_string())
+        let environment = BTreeMap::new();
+        let surroundings = Surroundings {
+            environment: &environment,
+            default_listen: "0.0.0.0:80",
+            arguments: &[],
+        };
+        check(app, &triggers::configure(&surroundings).unwrap()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -86,10 +113,18 @@ mod tests {
 
     #[test]
     fn an_unsupported_trigger_is_named_with_its_component() {
-        let error = check_of(&app(json!([trigger("http"), trigger("redis")]), json!({})));
+        let error = check_of(&app(json!([trigger("http"), trigger("kafka")]), json!({})));
         let error = error.unwrap_err();
-        assert!(error.contains("component \"c\" has a trigger of type \"redis\""), "{error}");
+        assert!(error.contains("component \"c\" has a trigger of type \"kafka\""), "{error}");
         assert!(!error.contains("\"http\""), "{error}");
+    }
+
+    #[test]
+    fn triggers_are_checked_before_anything_runs() {
+        let mut wrong = trigger("http");
+        wrong["trigger_config"]["rout"] = json!("/");
+        let error = check_of(&app(json!([wrong.clone(), wrong]), json!({}))).unwrap_err();
+        assert_eq!(error.matches("unknown field `rout`").count(), 2, "{error}");
     }
 
     #[test]
@@ -99,9 +134,10 @@ mod tests {
             "dependencies": {"a:b/c": {"source": {"content_type": "application/wasm",
                 "digest": app::Digest::of(b"dependency").to_string()}, "export": null}},
         });
-        let error = check_of(&app(json!([]), more)).unwrap_err();
-        for part in ["no trigger", "middleware", "a:b/c"] {
+        let error = check_of(&app(json!([trigger("kafka")]), more)).unwrap_err();
+        for part in ["kafka", "middleware", "a:b/c"] {
             assert!(error.contains(part), "{part} in {error}");
         }
+        assert!(check_of(&app(json!([]), json!({}))).unwrap_err().contains("no trigger"));
     }
 }

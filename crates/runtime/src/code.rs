@@ -7,7 +7,7 @@ use app::{Digest, LockedApp};
 use artifact::{Artifact, ComponentContent, assets};
 use engine::{Cache, CompiledCode};
 use host::GuestFiles;
-use http_trigger::LoadedComponent;
+use trigger::LoadedComponent;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 

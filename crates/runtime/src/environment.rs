@@ -2,14 +2,13 @@
 //!
 //! | variable | value | default |
 //! |---|---|---|
-//! | `SPIN_HTTP_LISTEN_ADDR` | `host:port`; of several addresses of a name the first | the supervisor's |
 //! | `SPIN_COMPONENTS_TO_RETAIN` | ids separated by commas; none keeps all | all |
 //! | `SPIN_MAX_INSTANCE_MEMORY` | bytes | as much as the container |
 //! | `SPIN_VARIABLE_<NAME>`, `<NAME>` | value of an application variable | its default |
 //! | `SPINLET_APP_STATE_DIR` | an absolute path: where the app keeps its default store and database | see [`crate::state_dir`] |
 //! | `SPINLET_DRAIN_TIMEOUT` | how long requests in flight may take after SIGTERM | `25s` |
 //! | `SPINLET_WORKER_THREADS` | 1 to 512 | processors the container may use, at most 8 |
-//! | `SPINLET_REQUEST_TIMEOUT`, `SPINLET_ACCESS_LOG`, … | see `http_trigger::HttpSettings` | |
+//! | `SPIN_HTTP_LISTEN_ADDR`, `SPINLET_REQUEST_TIMEOUT`, … | see the types in [`crate::triggers`] | |
 //! | `SPINLET_LOG_FORMAT` | `text` or `json` | `text` |
 //! | `RUST_LOG` | a level, or `target=level` separated by commas | `warn` |
 //!
@@ -18,16 +17,16 @@
 //! filter that is not understood is reported in the log and replaced by the
 //! default, because an image may well carry one for a program that is not run.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use app::Problems;
 use host::HostSettings;
-use http_trigger::{ACCESS_TARGET, HttpSettings, parse_duration};
+use http_trigger::ACCESS_TARGET;
 use process_setup::{Environment, LogFormat, check_log_filter};
+use trigger::{Surroundings, TriggerType, parse_duration};
 
-use crate::RuntimeError;
+use crate::{RuntimeError, triggers};
 
 /// Shorter than the 30 s after which a kubelet kills by default.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
@@ -37,13 +36,11 @@ const LOG_FILTER: &str = "warn";
 
 /// Everything that the environment says.
 pub struct Settings {
-    /// `host:port` to listen on.
-    pub listen: String,
     /// Which components to keep; none for all.
     pub retain: Option<String>,
     /// Where the app keeps what it stores.
     pub state_dir: Option<PathBuf>,
-    /// How long requests in flight may take to finish.
+    /// How long what is in flight may take to finish.
     pub drain_timeout: Duration,
     /// Threads that serve.
     pub workers: usize,
@@ -53,30 +50,23 @@ pub struct Settings {
     pub log_problem: Option<String>,
     /// Form of log lines.
     pub log_format: LogFormat,
-    /// Settings of the HTTP trigger.
-    pub http: HttpSettings,
+    /// The types of triggers that can be served.
+    pub triggers: Vec<Box<dyn TriggerType>>,
     /// Settings of the host.
     pub host: HostSettings,
 }
 
 impl Settings {
-    /// Reads an environment. `processors` is how many this process may use.
+    /// Reads what surrounds an app. `processors` is how many this process may use.
     ///
     /// # Errors
     /// [`RuntimeError::Environment`] with every variable that cannot be used.
-    pub fn read(
-        environment: &BTreeMap<String, String>,
-        default_listen: &str,
-        processors: usize,
-    ) -> Result<Self, RuntimeError> {
+    pub fn read(surroundings: &Surroundings<'_>, processors: usize) -> Result<Self, RuntimeError> {
+        let environment = surroundings.environment;
         let mut problems = Problems::default();
         let given = environment.iter().filter(|(_, value)| !value.is_empty());
         let given: Environment = given.collect();
         let mut reader = given.reader();
-        let listen =
-            reader.with("SPIN_HTTP_LISTEN_ADDR", "an address such as `0.0.0.0:80`", |text| {
-                has_port(text).then(|| text.to_owned())
-            });
         let retain = reader.text("SPIN_COMPONENTS_TO_RETAIN").map(str::to_owned);
         let state_dir = reader.with("SPINLET_APP_STATE_DIR", "an absolute path", |text| {
             Some(PathBuf::from(text)).filter(|path| path.is_absolute())
@@ -95,15 +85,14 @@ impl Settings {
         if let Err(error) = reader.finish() {
             problems.extend(error.problems.iter().map(ToString::to_string));
         }
-        let http = HttpSettings::from_environment(environment)
+        let triggers = triggers::configure(surroundings)
             .map_err(|found| problems.extend(found.iter().map(ToString::to_string)));
         let host = HostSettings::from_environment(environment.clone())
             .map_err(|error| problems.push(process_setup::chain(&error)));
-        let (Ok(http), Ok(host), true) = (http, host, problems.is_empty()) else {
+        let (Ok(triggers), Ok(host), true) = (triggers, host, problems.is_empty()) else {
             return Err(RuntimeError::Environment(problems));
         };
         Ok(Self {
-            listen: listen.unwrap_or_else(|| default_listen.to_owned()),
             retain,
             state_dir,
             drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT),
@@ -111,16 +100,10 @@ impl Settings {
             log_filter,
             log_problem,
             log_format: log_format.unwrap_or_default(),
-            http,
+            triggers,
             host,
         })
     }
-}
-
-/// Whether a text has the form `host:port`.
-fn has_port(text: &str) -> bool {
-    text.rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// The filter to use, and what is wrong with the one asked for. The access log
@@ -147,14 +130,18 @@ mod tests {
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, RuntimeError> {
         let environment =
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Settings::read(&environment, "0.0.0.0:80", 64)
+        let surroundings = Surroundings {
+            environment: &environment,
+            default_listen: "0.0.0.0:80",
+            arguments: &[],
+        };
+        Settings::read(&surroundings, 64)
     }
 
     #[test]
     fn without_variables_the_defaults_count() {
         let settings = read(&[("SPIN_HTTP_LISTEN_ADDR", ""), ("SPIN_COMPONENTS_TO_RETAIN", "")]);
         let settings = settings.unwrap();
-        assert_eq!(settings.listen, "0.0.0.0:80");
         assert_eq!(settings.retain, None);
         assert_eq!(settings.drain_timeout, Duration::from_secs(25));
         assert_eq!(settings.workers, 8, "of 64 processors");
@@ -164,24 +151,20 @@ mod tests {
     #[test]
     fn every_variable_is_read() {
         let settings = read(&[
-            ("SPIN_HTTP_LISTEN_ADDR", "localhost:3000"),
             ("SPIN_COMPONENTS_TO_RETAIN", "a,b"),
             ("SPIN_MAX_INSTANCE_MEMORY", "1000000"),
             ("SPINLET_APP_STATE_DIR", "/state"),
             ("SPINLET_DRAIN_TIMEOUT", "5s"),
             ("SPINLET_WORKER_THREADS", "3"),
-            ("SPINLET_REQUEST_TIMEOUT", "7s"),
             ("SPINLET_LOG_FORMAT", "json"),
             ("RUST_LOG", "debug"),
         ])
         .unwrap();
-        assert_eq!(settings.listen, "localhost:3000");
         assert_eq!(settings.retain.as_deref(), Some("a,b"));
         assert_eq!(settings.host.max_instance_memory, Some(1_000_000));
         assert_eq!(settings.state_dir, Some(PathBuf::from("/state")));
         assert_eq!(settings.drain_timeout, Duration::from_secs(5));
         assert_eq!(settings.workers, 3);
-        assert_eq!(settings.http.request_timeout, Some(Duration::from_secs(7)));
         assert_eq!(settings.log_format, LogFormat::Json);
         assert_eq!(settings.log_filter, "access=info,debug");
     }

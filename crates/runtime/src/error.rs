@@ -14,7 +14,7 @@ use content_store::ContentStoreError;
 use control::ControlError;
 use engine::{CacheError, EngineError, LoadError};
 use host::{GuestFilesError, HostError};
-use http_trigger::{BindError, StartError};
+use trigger::TriggerError;
 
 /// Why an app cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -114,28 +114,10 @@ pub enum RuntimeError {
     /// Variables, allowed hosts or the like are wrong.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// Routes or triggers are wrong.
+    /// Triggers, or the components they start, are wrong; all problems.
+    #[error("the app cannot be served: {0}")]
+    Triggers(Problems),
+    /// Triggers cannot become ready or go on.
     #[error(transparent)]
-    Start(#[from] StartError),
-    /// The address does not name one.
-    #[error("cannot listen on {address}: the name does not lead to an address")]
-    Resolve {
-        /// As configured.
-        address: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The address cannot be had.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// As configured.
-        address: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The socket cannot be served.
-    #[error(transparent)]
-    Bind(#[from] BindError),
+    Trigger(#[from] TriggerError),
 }

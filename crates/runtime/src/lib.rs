@@ -10,8 +10,8 @@
 //!    the supervisor fills; this process has no compiler.
 //! 5. [`Sandbox`]: the container's namespaces, file system and privileges.
 //! 6. [`state_dir`]: where the app keeps what it stores.
-//! 7. [`serve`]: sockets that were bound before the privileges were dropped
-//!    listen, until a signal asks to drain.
+//! 7. [`serve`]: every type of trigger in [`triggers`] that the app uses becomes
+//!    ready and serves, until a signal asks to drain.
 //!
 //! The process has one thread until the container is entered, and threads for
 //! serving afterwards. It ends at once when its supervisor dies: nobody would
@@ -21,7 +21,6 @@ pub mod checks;
 mod code;
 mod environment;
 mod error;
-mod listener;
 mod phases;
 mod sandbox;
 pub mod serve;
@@ -29,11 +28,11 @@ mod signals;
 pub mod source;
 pub mod state_dir;
 mod supervisor;
+pub mod triggers;
 
 pub use code::{Code, LoadedApp};
 pub use environment::Settings;
 pub use error::RuntimeError;
-pub use listener::ReservedAddress;
 pub use phases::Phases;
 pub use sandbox::{EnteredSandbox, Sandbox};
 pub use signals::StopSignals;

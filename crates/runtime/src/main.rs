@@ -4,13 +4,13 @@ use std::io::Write as _;
 
 use control::RunSpec;
 use host::HostSettings;
-use http_trigger::HttpApp;
 use process_setup::{ExitCode, chain, start_logging};
 use runtime::serve::{Life, Workers, assemble, serve};
 use runtime::{
-    Code, LoadedApp, Phases, ReservedAddress, RuntimeError, Sandbox, Settings, StopSignals,
-    Supervisor, checks, source, state_dir,
+    Code, LoadedApp, Phases, RuntimeError, Sandbox, Settings, StopSignals, Supervisor, checks,
+    source, state_dir,
 };
+use trigger::Surroundings;
 
 fn main() -> ExitCode {
     // One thread: a container is entered with one. More are started for serving.
@@ -52,12 +52,17 @@ async fn run(
     stop: &mut StopSignals,
 ) -> Result<ExitCode, RuntimeError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let settings = Settings::read(&spec.environment, &spec.default_listen, processors)?;
+    let surroundings = Surroundings {
+        environment: &spec.environment,
+        default_listen: &spec.default_listen,
+        arguments: &spec.args,
+    };
+    let mut settings = Settings::read(&surroundings, processors)?;
     log(&settings);
     let state_dir = state_dir::choose(settings.state_dir.clone(), &spec);
     let mut phases = Phases::default();
-    let loading = load(supervisor, &spec, &settings, &mut phases);
-    let Some((code, loaded, reserved)) = (tokio::select! {
+    let loading = load(supervisor, &spec, &mut settings, &mut phases);
+    let Some((code, loaded)) = (tokio::select! {
         loaded = loading => loaded?,
         () = stop.next() => return Ok(ExitCode::Terminated),
     }) else {
@@ -65,7 +70,7 @@ async fn run(
         return Ok(ExitCode::Success);
     };
     let host = HostSettings { state_dir, ..settings.host };
-    let app = assemble(code.engine(), loaded, host, settings.http)?;
+    let app = assemble(code.engine(), loaded, host, settings.triggers).await?;
     let workers = Workers::start(settings.workers)?;
     phases.end("assemble");
     tokio::select! {
@@ -73,7 +78,7 @@ async fn run(
         () = stop.next() => return Ok(ExitCode::Terminated),
     }
     let drain_timeout = settings.drain_timeout;
-    serve(app, reserved, &workers, Life { supervisor, stop, drain_timeout }).await
+    serve(app, &workers, Life { supervisor, stop, drain_timeout }).await
 }
 
 /// Finds and maps the app, enters the container and drops all privileges; none
@@ -81,9 +86,9 @@ async fn run(
 async fn load(
     supervisor: &Supervisor,
     spec: &RunSpec,
-    settings: &Settings,
+    settings: &mut Settings,
     phases: &mut Phases,
-) -> Result<Option<(Code, LoadedApp, ReservedAddress)>, RuntimeError> {
+) -> Result<Option<(Code, LoadedApp)>, RuntimeError> {
     let sandbox = Sandbox::prepare(spec.sandbox.as_ref())?;
     let code = Code::open(&spec.cache_dir)?;
     phases.end("engine");
@@ -103,15 +108,17 @@ async fn load(
             None => return Ok(None),
         },
     };
-    let reserved = ReservedAddress::reserve(&settings.listen)?;
+    for kind in &mut settings.triggers {
+        kind.reserve()?;
+    }
     entered.drop_privileges()?;
     phases.end("sandbox");
-    Ok(Some((code, loaded, reserved)))
+    Ok(Some((code, loaded)))
 }
 
 async fn load_app(
     mut artifact: artifact::Artifact,
-    settings: &Settings,
+    settings: &mut Settings,
     code: &Code,
     supervisor: &Supervisor,
     phases: &mut Phases,
@@ -119,8 +126,9 @@ async fn load_app(
     if let Some(selection) = &settings.retain {
         artifact.retain_components(selection)?;
     }
-    let required = HttpApp::required_components(&artifact.app);
-    checks::check(&artifact.app, &required)?;
+    checks::check(&artifact.app, &settings.triggers)?;
+    settings.triggers.retain(|kind| artifact.app.triggers_of(kind.name()).next().is_some());
+    let required = checks::required_components(&artifact.app);
     code.load(&artifact, &required, supervisor, phases).await
 }
 

@@ -1,32 +1,47 @@
 //! From a loaded app to the end of its life.
 
-use std::future::Future;
+mod running;
+
+use std::sync::Arc;
 use std::time::Duration;
 
+use app::Problems;
 use host::{AppHost, Capability, HostSettings, InstanceState, Linking};
-use http_trigger::{
-    AppParts, BoundServer, Ended, HttpApp, HttpSettings, Shutdown, ShutdownSignal, shutdown,
-};
 use process_setup::ExitCode;
 use tokio::runtime::{Builder, Handle, Runtime};
+use trigger::{AppParts, Ended, Shutdown, Trigger, TriggerType, flush, shutdown};
 use wasmtime::Engine;
 
-use crate::{LoadedApp, Phases, ReservedAddress, RuntimeError, StopSignals, Supervisor};
+use crate::{LoadedApp, Phases, RuntimeError, StopSignals, Supervisor};
+use running::Running;
 
-/// Makes everything ready that does not need a listener. Starts threads.
+/// An app that is ready to be served.
+pub struct App {
+    host: Arc<AppHost>,
+    triggers: Vec<Box<dyn Trigger>>,
+}
+
+/// Makes everything ready that needs no connection. Starts threads.
 ///
 /// # Errors
 /// Variables, allowed hosts, imports, triggers or routes are wrong.
-pub fn assemble(
+pub async fn assemble(
     engine: &Engine,
     loaded: LoadedApp,
     host: HostSettings,
-    settings: HttpSettings,
-) -> Result<HttpApp, RuntimeError> {
+    types: Vec<Box<dyn TriggerType>>,
+) -> Result<App, RuntimeError> {
     let LoadedApp { app, components } = loaded;
     let host = AppHost::new(engine, &app, host)?;
     let linking = linking();
-    Ok(HttpApp::new(AppParts { app: &app, host, linking: &linking, components, settings })?)
+    let parts = AppParts { app: &app, host: &host, linking: &linking, components: &components };
+    let mut problems = Problems::default();
+    let mut triggers = Vec::new();
+    for kind in types {
+        triggers.extend(kind.prepare(&parts, &mut problems).await);
+    }
+    let triggers = problems.into_result(triggers).map_err(RuntimeError::Triggers)?;
+    Ok(App { host, triggers })
 }
 
 /// What guests may import: one line for each further capability.
@@ -74,17 +89,6 @@ impl Workers {
         let handle = threads.handle().clone();
         Ok(Self { threads: Some(threads), handle })
     }
-
-    /// Runs a future there.
-    async fn run<T: Send + 'static>(
-        &self,
-        future: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, RuntimeError> {
-        self.handle.spawn(future).await.map_err(|error| RuntimeError::Process {
-            attempt: "serve",
-            source: std::io::Error::other(error),
-        })
-    }
 }
 
 impl Drop for Workers {
@@ -97,36 +101,38 @@ impl Drop for Workers {
     }
 }
 
-/// Listens, says so, and serves until a signal asks to stop; then finishes the
-/// requests in flight for `drain_timeout` at most. A second signal cuts them.
+/// Has every trigger become ready, says so, and serves until a signal asks to
+/// stop or a trigger has nothing left to do; then finishes what is in flight, for
+/// `drain_timeout` at most. A second signal cuts it.
 ///
-/// The exit code is 0 when nothing was cut. When the supervisor dies it is 1, at
-/// once: nobody would be told about anything any more.
+/// The exit code is that of the program if the guest was one, otherwise 0 when
+/// nothing was cut. When the supervisor dies it is 1, at once: nobody would be
+/// told about anything any more.
 ///
 /// # Errors
-/// The address is taken, or the supervisor is gone before the app listens.
-pub async fn serve(
-    app: HttpApp,
-    reserved: ReservedAddress,
-    workers: &Workers,
-    life: Life<'_>,
-) -> Result<ExitCode, RuntimeError> {
+/// A trigger cannot become ready or go on, or the supervisor is gone before the
+/// app is ready.
+pub async fn serve(app: App, workers: &Workers, life: Life<'_>) -> Result<ExitCode, RuntimeError> {
     let mut phases = Phases::default();
-    let listener = reserved.listen()?;
-    let server = workers.run(async move { app.listen_on(listener) }).await??;
-    phases.end("listen");
-    let addresses = server.addresses().iter().map(ToString::to_string).collect();
-    life.supervisor.listening(addresses, server.routes(), phases.into_vec()).await?;
     let (shutdown, signal) = shutdown();
-    let serving = workers.run(run(server, signal));
-    tokio::select! {
-        ended = serving => Ok(exit_code(ended?)),
-        () = stop(life.stop, &shutdown, life.drain_timeout) => Ok(ExitCode::Failure),
+    let mut running = Running::start(app.triggers, workers, &signal);
+    let serving = tokio::select! {
+        serving = running.ready() => serving?,
+        () = life.stop.next() => return Ok(ExitCode::Terminated),
+    };
+    phases.end("listen");
+    let addresses = serving.addresses.iter().map(ToString::to_string).collect();
+    life.supervisor.listening(addresses, serving.routes, phases.into_vec()).await?;
+    let ended = tokio::select! {
+        ended = running.end(&shutdown, life.drain_timeout) => ended,
+        () = stop(life.stop, &shutdown, life.drain_timeout) => return Ok(ExitCode::Failure),
         () = life.supervisor.gone() => {
             tracing::error!("the supervisor is gone; the app ends with it");
-            Ok(ExitCode::Failure)
+            return Ok(ExitCode::Failure);
         }
-    }
+    };
+    flush(&app.host).await;
+    Ok(exit_code(&ended?))
 }
 
 /// Who has a say in when an app ends.
@@ -140,29 +146,29 @@ pub struct Life<'a> {
     pub drain_timeout: Duration,
 }
 
-async fn run(server: BoundServer, signal: ShutdownSignal) -> Ended {
-    server.serve(signal).await
-}
-
 /// Passes on requests to stop; never ends.
 async fn stop(signals: &mut StopSignals, shutdown: &Shutdown, drain_timeout: Duration) {
     signals.next().await;
-    tracing::info!("finishing the requests in flight");
+    tracing::info!("finishing what is in flight");
     shutdown.drain(drain_timeout);
     signals.next().await;
-    tracing::warn!("asked to stop again: requests in flight are cut");
+    tracing::warn!("asked to stop again: what is in flight is cut");
     shutdown.cut();
     std::future::pending::<()>().await;
 }
 
-fn exit_code(ended: Ended) -> ExitCode {
-    match ended {
-        Ended::Drained => ExitCode::Success,
-        Ended::Cut => {
-            let reason = "requests in flight were cut: they did not finish in time";
-            tracing::warn!("{reason}");
-            crate::sandbox::leave_reason(reason);
-            ExitCode::Terminated
-        }
+fn exit_code(ended: &[Ended]) -> ExitCode {
+    if let Some(code) = ended.iter().find_map(|ended| match ended {
+        Ended::Exited(code) => Some(*code),
+        _ => None,
+    }) {
+        return ExitCode::Program(code);
     }
+    if ended.contains(&Ended::Cut) {
+        let reason = "requests or messages in flight were cut: they did not finish in time";
+        tracing::warn!("{reason}");
+        crate::sandbox::leave_reason(reason);
+        return ExitCode::Terminated;
+    }
+    ExitCode::Success
 }

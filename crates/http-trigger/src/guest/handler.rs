@@ -102,11 +102,9 @@ fn hint(exports: &[&str]) -> Option<String> {
 }
 
 impl Handler {
-    /// The handler of `component`, which `pre` was made from.
-    pub(crate) fn of(
-        component: &Component,
-        pre: InstancePre<InstanceState>,
-    ) -> Result<Self, HandlerError> {
+    /// The handler of a component.
+    pub(crate) fn of(pre: InstancePre<InstanceState>) -> Result<Self, HandlerError> {
+        let component = pre.component();
         let (export, kind) = export(component)?;
         let signature = |source: wasmtime::Error| HandlerError::Signature {
             export: export.clone(),

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty, StreamBody};
-use http_trigger::{BindError, Ended, InstanceReuse};
+use http_trigger::{BindError, InstanceReuse};
 use hyper::body::Frame;
 use serde_json::json;
+use trigger::Ended;
 
 use support::{Captured, GUEST_0_2, GUEST_0_3, GUEST_SPIN, TestApp, request, whole};
 

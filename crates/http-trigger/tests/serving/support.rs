@@ -13,13 +13,14 @@ use bytes::Bytes;
 use host::{AppHost, GuestFiles, HostSettings, Linking, Output, StateDir};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
-use http_trigger::{AppParts, Ended, HttpApp, HttpSettings, LoadedComponent, Shutdown, StartError};
+use http_trigger::{HttpApp, HttpSettings, StartError};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use trigger::{AppParts, Ended, LoadedComponent, Shutdown};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -129,19 +130,18 @@ impl TestApp {
         });
         let parts = AppParts {
             app: &locked,
-            host,
+            host: &host,
             linking: &Linking::standard(),
-            components: components.collect(),
-            settings: self.settings,
+            components: &components.collect(),
         };
-        Ok((HttpApp::new(parts)?, captured))
+        Ok((HttpApp::new(&parts, self.settings)?, captured))
     }
 
     pub(crate) async fn start(self) -> TestServer {
         let (app, captured) = self.build().unwrap_or_else(|error| panic!("{error}"));
         let bound = app.bind("127.0.0.1:0").await.unwrap();
         let address = *bound.addresses().first().unwrap();
-        let (shutdown, signal) = http_trigger::shutdown();
+        let (shutdown, signal) = trigger::shutdown();
         let serving = tokio::spawn(bound.serve(signal));
         TestServer { address, shutdown, serving, captured }
     }

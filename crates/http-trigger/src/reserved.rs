@@ -12,7 +12,7 @@ use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt,
 };
 
-use crate::RuntimeError;
+use crate::BindError;
 
 /// Connections the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -21,7 +21,7 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub struct ReservedAddress {
     socket: OwnedFd,
-    address: String,
+    address: SocketAddr,
 }
 
 impl ReservedAddress {
@@ -30,17 +30,16 @@ impl ReservedAddress {
     ///
     /// # Errors
     /// The name leads nowhere, or the address cannot be had.
-    pub fn reserve(address: &str) -> Result<Self, RuntimeError> {
-        let resolve = |source| RuntimeError::Resolve { address: address.to_owned(), source };
+    pub fn reserve(address: &str) -> Result<Self, BindError> {
+        let resolve = |source| BindError::Resolve { address: address.to_owned(), source };
         let wanted = address
             .to_socket_addrs()
             .map_err(resolve)?
             .next()
             .ok_or_else(|| resolve(std::io::ErrorKind::NotFound.into()))?;
-        let address = address.to_owned();
         match bound(wanted) {
-            Ok(socket) => Ok(Self { socket, address }),
-            Err(errno) => Err(RuntimeError::Listen { address, source: errno.into() }),
+            Ok(socket) => Ok(Self { socket, address: wanted }),
+            Err(errno) => Err(BindError::Listen { address: wanted, source: errno.into() }),
         }
     }
 
@@ -48,10 +47,10 @@ impl ReservedAddress {
     ///
     /// # Errors
     /// Somebody else has begun to listen there meanwhile.
-    pub fn listen(self) -> Result<TcpListener, RuntimeError> {
+    pub fn listen(self) -> Result<TcpListener, BindError> {
         match listen(&self.socket, BACKLOG) {
             Ok(()) => Ok(TcpListener::from(self.socket)),
-            Err(errno) => Err(RuntimeError::Listen { address: self.address, source: errno.into() }),
+            Err(errno) => Err(BindError::Listen { address: self.address, source: errno.into() }),
         }
     }
 }
@@ -94,6 +93,6 @@ mod tests {
     #[test]
     fn a_name_that_leads_nowhere_is_an_error_that_names_it() {
         let error = ReservedAddress::reserve("no.such.name.invalid:80").unwrap_err();
-        assert!(matches!(error, RuntimeError::Resolve { .. }), "{error}");
+        assert!(matches!(error, BindError::Resolve { .. }), "{error}");
     }
 }

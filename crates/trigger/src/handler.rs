@@ -1,0 +1,224 @@
+//! Calling guests.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use host::{ComponentContext, InstanceState, LogLimit};
+use wasmtime::Store;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{
+    ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower,
+};
+use wasmtime_wasi::I32Exit;
+
+use crate::{LinkedComponent, MessageSettings};
+
+/// How often a call looks whether the pool has a place again.
+const POOL_POLL: Duration = Duration::from_millis(20);
+
+/// The name of a function that a component exports.
+#[derive(Debug, Clone, Copy)]
+pub struct Export<'a> {
+    /// The interface it is in; none for a function of the component itself.
+    pub interface: Option<&'a str>,
+    /// Its name.
+    pub function: &'a str,
+}
+
+impl std::fmt::Display for Export<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.interface {
+            Some(interface) => write!(f, "{interface}#{}", self.function),
+            None => f.write_str(self.function),
+        }
+    }
+}
+
+/// Why a component cannot be called; completes "component … ".
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// It does not export the function.
+    #[error("does not export {export}")]
+    Missing {
+        /// The function.
+        export: String,
+    },
+    /// The function has another signature.
+    #[error("exports {export} with an unexpected signature")]
+    Signature {
+        /// The function.
+        export: String,
+        /// wasmtime's explanation.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Why a guest did not come to the end of a call.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It trapped, or a host function failed.
+    #[error("the guest failed: {0:#}")]
+    Trap(wasmtime::Error),
+    /// It ran out of memory.
+    #[error("the guest wanted {wanted} bytes of memory, more than it may have: {trap:#}")]
+    Memory {
+        /// What it would have had then.
+        wanted: u64,
+        /// How it ended.
+        trap: wasmtime::Error,
+    },
+    /// It ended its program.
+    #[error("the guest exited with code {0}")]
+    Exited(i32),
+    /// It took too long.
+    #[error("the guest took longer than {0:?}")]
+    Timeout(Duration),
+}
+
+impl Failure {
+    /// The end of an instance in `store`.
+    pub fn of(error: wasmtime::Error, store: &Store<InstanceState>) -> Self {
+        if let Some(I32Exit(code)) = error.downcast_ref() {
+            return Self::Exited(*code);
+        }
+        match store.data().limiter().refused_memory() {
+            Some(wanted) => Self::Memory { wanted, trap: error },
+            None => Self::Trap(error),
+        }
+    }
+}
+
+/// One exported function of one component, with parameters `P` and results `R`.
+/// Each call is made in a new instance, whether the function is asynchronous or
+/// not.
+pub struct Handler<P, R> {
+    pre: InstancePre<InstanceState>,
+    context: Arc<ComponentContext>,
+    function: ComponentExportIndex,
+    timeout: Option<Duration>,
+    failures: LogLimit,
+    signature: PhantomData<fn(P) -> R>,
+}
+
+impl<P, R> Handler<P, R>
+where
+    P: ComponentNamedList + Lower + Send + Sync + 'static,
+    R: ComponentNamedList + Lift + Send + Sync + 'static,
+{
+    /// The function `export` of `linked`.
+    ///
+    /// # Errors
+    /// It is not there or has another signature.
+    pub fn of(
+        linked: &LinkedComponent,
+        export: Export<'_>,
+        settings: MessageSettings,
+    ) -> Result<Self, HandlerError> {
+        let component = linked.pre.component();
+        let missing = || HandlerError::Missing { export: export.to_string() };
+        let interface = match export.interface {
+            Some(name) => Some(component.get_export_index(None, name).ok_or_else(missing)?),
+            None => None,
+        };
+        let (item, function) =
+            component.get_export(interface.as_ref(), export.function).ok_or_else(missing)?;
+        let ComponentItem::ComponentFunc(ty) = item else { return Err(missing()) };
+        ty.typecheck::<P, R>(&linked.pre.instance_type()).map_err(|source| {
+            HandlerError::Signature { export: export.to_string(), source: source.into() }
+        })?;
+        Ok(Self {
+            pre: linked.pre.clone(),
+            context: Arc::clone(&linked.context),
+            function,
+            timeout: settings.timeout,
+            failures: LogLimit::default(),
+            signature: PhantomData,
+        })
+    }
+
+    /// The component.
+    pub fn component(&self) -> &Arc<ComponentContext> {
+        &self.context
+    }
+
+    /// Calls the function in a new instance.
+    ///
+    /// Dropping the future stops the guest.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn call(&self, parameters: P) -> Result<R, Failure> {
+        let called = self.call_in(self.context.new_store(0), parameters);
+        match self.timeout {
+            None => called.await,
+            Some(limit) => {
+                tokio::time::timeout(limit, called).await.unwrap_or(Err(Failure::Timeout(limit)))
+            }
+        }
+    }
+
+    /// As [`Self::call`], in a store that was made for it, and without a limit of
+    /// time.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn call_in(
+        &self,
+        mut store: Store<InstanceState>,
+        parameters: P,
+    ) -> Result<R, Failure> {
+        let called = async {
+            let instance = instantiate(&self.pre, &mut store).await?;
+            let function = instance.get_typed_func::<P, R>(&mut store, &self.function)?;
+            function.call_async(&mut store, parameters).await
+        };
+        called.await.map_err(|error| Failure::of(error, &store))
+    }
+
+    /// Logs that a call failed, within limits.
+    pub fn failed(&self, error: &dyn std::fmt::Display) {
+        if let Some(suppressed) = self.failures.permit() {
+            tracing::error!(component = self.context.id(), suppressed, "{error}");
+        }
+    }
+}
+
+impl<P, T, E> Handler<P, (Result<T, E>,)>
+where
+    P: ComponentNamedList + Lower + Send + Sync + 'static,
+    T: 'static,
+    E: std::fmt::Display + 'static,
+    (Result<T, E>,): ComponentNamedList + Lift + Send + Sync,
+{
+    /// Has the guest handle a message; none when it fails or says that it failed,
+    /// which is logged.
+    ///
+    /// Dropping the future stops the guest.
+    pub async fn handle(&self, parameters: P) -> Option<T> {
+        match self.call(parameters).await {
+            Ok((Ok(value),)) => return Some(value),
+            Ok((Err(error),)) => {
+                self.failed(&format_args!("the guest answered with an error: {error}"));
+            }
+            Err(failure) => self.failed(&failure),
+        }
+        None
+    }
+}
+
+/// A new instance; waits while the pool is full.
+async fn instantiate(
+    pre: &InstancePre<InstanceState>,
+    store: &mut Store<InstanceState>,
+) -> wasmtime::Result<Instance> {
+    loop {
+        match pre.instantiate_async(&mut *store).await {
+            Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
+                tokio::time::sleep(POOL_POLL).await;
+            }
+            instantiated => return instantiated,
+        }
+    }
+}

@@ -40,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("noop-shim", &[]),
     ("payload", &[]),
     ("process-setup", &[]),
+    ("redis-trigger", &["app", "host", "trigger"]),
     ("registry", &["app", "artifact"]),
     (
         "runtime",
@@ -54,6 +55,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "host",
             "http-trigger",
             "process-setup",
+            "redis-trigger",
             "trigger",
             "wasi-snapshots",
         ],

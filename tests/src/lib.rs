@@ -14,5 +14,6 @@ pub mod linux_image;
 pub mod network;
 pub mod process;
 pub mod registry;
+pub mod servers;
 pub mod spinlet;
 pub mod workspace;

@@ -5,7 +5,8 @@
 //!   of the command line; it reads the process's standard input.
 //! - It runs once. Its exit code becomes the app's: 0 when `run` returns well, 1
 //!   when it returns an error or the guest fails, what it gave to `exit`
-//!   otherwise (255 for what is not 0 to 255).
+//!   otherwise (255 for what is not 0 to 255). In WASI 0.2, and so for every core
+//!   module, that is 0 or 1: other codes become 1 before they reach the host.
 //! - When it is asked to stop it may go on until it is done or its time is over.
 //! - Of several `command` triggers the first is run, as Spin does it.
 

@@ -3,13 +3,15 @@
 use app::Problems;
 use command_trigger::CommandTriggers;
 use http_trigger::HttpTriggers;
+use redis_trigger::RedisTriggers;
 use trigger::{Surroundings, TriggerType};
 
 /// Makes one type of trigger from what surrounds the app.
 type Configure = fn(&Surroundings<'_>) -> Result<Box<dyn TriggerType>, Problems>;
 
 /// One line for each type.
-const TYPES: &[Configure] = &[CommandTriggers::configure, HttpTriggers::configure];
+const TYPES: &[Configure] =
+    &[CommandTriggers::configure, HttpTriggers::configure, RedisTriggers::configure];
 
 /// All types of triggers, as what surrounds an app says.
 ///
@@ -21,7 +23,14 @@ pub fn configure(surroundings: &Surroundings<'_>) -> Result<Vec<Box<dyn TriggerT
     for configure in TYPES {
         match configure(surroundings) {
             Ok(configured) => types.push(configured),
-            Err(found) => problems.extend(found.iter().map(ToString::to_string)),
+            // Several types may read the same variable.
+            Err(found) => {
+                for problem in found.iter() {
+                    if problems.iter().all(|known| known != problem) {
+                        problems.push(problem);
+                    }
+                }
+            }
         }
     }
     problems.into_result(types)

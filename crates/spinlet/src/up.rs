@@ -36,6 +36,7 @@ Examples:
   spinlet up ghcr.io/me/hello:v1                 an app from a registry
   spinlet up . --listen 0.0.0.0:8080             for other machines, on another port
   spinlet up . --variable greeting=Hi            with a value for a variable of the app
+  spinlet up . -- --verbose                      with an argument for its command trigger
 
 Ctrl-C finishes the requests in flight, a second Ctrl-C cuts them off.";
 
@@ -63,6 +64,10 @@ pub(crate) struct UpArguments {
 
     #[command(flatten)]
     registry: RegistryArguments,
+
+    /// Arguments of the program that a command trigger runs
+    #[arg(last = true, value_name = "ARGUMENT")]
+    arguments: Vec<String>,
 }
 
 /// Serves until a signal or the end of the app; the code is the runtime's.
@@ -82,7 +87,7 @@ pub(crate) async fn run(
         app,
         cache_dir: compiler.cache().to_owned(),
         environment: variables,
-        args: Vec::new(),
+        args: arguments.arguments,
         default_listen: DEFAULT_LISTEN.to_owned(),
         sandbox: None,
     };
@@ -170,6 +175,13 @@ mod tests {
     #[test]
     fn the_folder_one_is_in_is_the_default() {
         assert_eq!(up(&[]).app, ".");
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_programs() {
+        let arguments = up(&["app", "--", "--listen", "x"]);
+        assert_eq!((arguments.app.as_str(), arguments.listen), ("app", None));
+        assert_eq!(arguments.arguments, ["--listen", "x"]);
     }
 
     #[test]

@@ -63,10 +63,13 @@ impl Attempts {
     ///
     /// # Errors
     /// The last error of `attempt`, or none when no attempt came to an end.
-    pub async fn until_ready<T, E>(
+    pub async fn until_ready<T, E, F>(
         mut self,
-        mut attempt: impl AsyncFnMut() -> Result<T, E>,
-    ) -> Result<T, Option<E>> {
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, Option<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
         let mut last = None;
         loop {
             let end = self.deadline + Duration::from_secs(1);
@@ -118,9 +121,9 @@ mod tests {
     async fn attempts_go_on_until_one_succeeds() {
         let mut left = 3;
         let result = Attempts::default()
-            .until_ready(async || {
+            .until_ready(|| {
                 left -= 1;
-                if left == 0 { Ok(()) } else { Err(left) }
+                std::future::ready(if left == 0 { Ok(()) } else { Err(left) })
             })
             .await;
         assert_eq!(result, Ok(()));
@@ -129,10 +132,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn attempts_end_in_time_with_the_last_error() {
         let begun = Instant::now();
-        let result = Attempts::default().until_ready(async || Err::<(), _>("refused")).await;
+        let result = Attempts::default().until_ready(|| async { Err::<(), _>("refused") }).await;
         assert_eq!(result, Err(Some("refused")));
         assert!(begun.elapsed() <= START);
-        let hangs = async || std::future::pending::<Result<(), ()>>().await;
+        let hangs = std::future::pending::<Result<(), ()>>;
         assert_eq!(Attempts::default().until_ready(hangs).await, Err(None));
     }
 }

@@ -14,28 +14,32 @@ pub(super) fn banner(
     for address in addresses {
         let _ = writeln!(text, "{}", console.bold(&format!("Serving http://{address}")));
     }
-    if addresses.is_empty() {
-        text.push_str("Serving, without a listener for HTTP\n");
-    }
-    if let Some(base) = addresses.first()
-        && !routes.is_empty()
-    {
-        text.push_str("\nAvailable Routes:\n");
-        let width = routes.iter().map(|(component, _)| component.len()).max().unwrap_or(0) + 1;
-        for (component, route) in routes {
-            let url = url(base, route);
-            let _ = writeln!(text, "  {:width$} {url}", format!("{component}:"));
-        }
-    }
+    let base = addresses.first().map_or("", String::as_str);
+    let (paths, others): (Vec<_>, Vec<_>) =
+        routes.iter().partition(|(_, route)| route.starts_with('/'));
+    list(&mut text, "\nAvailable Routes:\n", &paths, |path| url(base, path));
+    list(&mut text, "\nOther Triggers:\n", &others, str::to_owned);
     text
+}
+
+/// Components and what leads to them, below a heading; nothing for none.
+fn list(
+    text: &mut String,
+    heading: &str,
+    routes: &[&(String, String)],
+    shown: impl Fn(&str) -> String,
+) {
+    let Some(width) = routes.iter().map(|(component, _)| component.len() + 1).max() else { return };
+    text.push_str(heading);
+    for (component, route) in routes {
+        let _ = writeln!(text, "  {:width$} {}", format!("{component}:"), shown(route));
+    }
 }
 
 fn url(base: &str, route: &str) -> String {
     match route.strip_suffix("/...").or_else(|| route.strip_suffix("/*")) {
         Some(prefix) => format!("http://{base}{prefix} (wildcard)"),
-        None if route.starts_with('/') => format!("http://{base}{}", route.trim_end_matches('/')),
-        // Not a path: a component that only others may call.
-        None => route.to_owned(),
+        None => format!("http://{base}{}", route.trim_end_matches('/')),
     }
 }
 
@@ -43,6 +47,14 @@ fn url(base: &str, route: &str) -> String {
 mod tests {
     use super::*;
     use crate::console::tests::silent;
+
+    #[test]
+    fn what_is_no_route_is_shown_as_it_is_and_a_program_alone_has_nothing() {
+        let routes = [("a".to_owned(), "Redis channel x on h:6379".to_owned())];
+        let text = banner(&[], &routes, &silent());
+        assert_eq!(text, "\nOther Triggers:\n  a: Redis channel x on h:6379\n");
+        assert_eq!(banner(&[], &[], &silent()), "");
+    }
 
     #[test]
     fn routes_are_shown_as_urls() {

@@ -1,6 +1,7 @@
 //! The runtime process and our side of the control socket.
 
 use std::fs::File;
+use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -53,7 +54,7 @@ impl<'a> Supervisor<'a> {
     ) -> anyhow::Result<Self> {
         let (ours, theirs) = control::pair()?;
         let child = Command::new(runtime)
-            .stdin(Stdio::null())
+            .stdin(input())
             .process_group(0)
             .kill_on_drop(true)
             .fd_mappings(vec![FdMapping { parent_fd: theirs, child_fd: CONTROL_FD }])?
@@ -188,6 +189,12 @@ impl<'a> Supervisor<'a> {
         }
         ExitCode::from(code)
     }
+}
+
+/// What a program of the app may read. Not a terminal: the runtime is in the
+/// background there and would be stopped.
+fn input() -> Stdio {
+    if std::io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() }
 }
 
 async fn elapsed(deadline: Option<Instant>) {

@@ -10,6 +10,8 @@ use rustix::fs::OFlags;
 
 use super::BootstrapError;
 
+/// Descriptors for which the table has room: those of a dozen containers.
+const DESCRIPTORS: i32 = 256;
 /// The fifo in the bundle from which containerd reads a shim's log.
 const LOG: &str = "log";
 
@@ -40,7 +42,16 @@ pub fn become_daemon() -> Result<UnixListener, BootstrapError> {
     rustix::stdio::dup2_stdin(&null)
         .map_err(|errno| BootstrapError::system("let go of standard input")(errno.into()))?;
     log_to(Path::new(LOG));
+    widen_descriptor_table(&listener);
     Ok(listener)
+}
+
+/// Has the kernel make room for more descriptors now, with one thread. In a process
+/// with several it waits for a grace period of all processors when the table grows,
+/// some 7 ms of the first container's start.
+fn widen_descriptor_table(any: impl AsFd) {
+    // Where so many are not allowed, the table grows when it has to.
+    let _ = rustix::io::fcntl_dupfd_cloexec(any, DESCRIPTORS - 1);
 }
 
 /// Both ends are opened: with a reading end of its own, a pipe never breaks.

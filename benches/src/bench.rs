@@ -95,6 +95,10 @@ fn measure(arguments: &Arguments) -> Result<Results> {
     };
     let stage = Stage { containerd, group, folder: folder.path().to_owned() };
     let mut context = Context::new(&stage, &field.contenders, arguments, results);
+    for app in &arguments.apps {
+        context.progress.set_message(format!("compiling {}", app.name));
+        stage.compile(&programs.spinlet, &app.path)?;
+    }
     let mut done: Vec<ScenarioName> = Vec::new();
     for scenario in &arguments.scenario {
         if !done.contains(scenario) {

@@ -44,18 +44,23 @@ impl Results {
         Summary::of(good.map(|start| start.cpu_ms)).map(|summary| summary.median)
     }
 
-    /// What each further replica of a contender costs, in megabytes.
+    /// What each further replica of a contender costs, in megabytes. The first one is
+    /// left out if there are enough others: what it alone has mapped counts as its
+    /// own, and is shared as soon as there is a second.
     pub(crate) fn memory_line(
         &self,
         contender: &str,
         value: impl Fn(&MemorySample) -> f64,
     ) -> Option<Line> {
-        let points: Vec<(f64, f64)> = self
+        let mut points: Vec<(f64, f64)> = self
             .memory
             .iter()
             .filter(|sample| sample.contender == contender)
             .map(|sample| (sample.replicas as f64, value(sample) / MEGABYTE))
             .collect();
+        if points.iter().filter(|point| point.0 > 1.5).count() > 1 {
+            points.retain(|point| point.0 > 1.5);
+        }
         Line::through(&points)
     }
 

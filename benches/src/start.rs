@@ -1,7 +1,7 @@
 //! One start, measured, and its end.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,22 @@ pub(crate) struct Begun {
 }
 
 impl Stage {
+    /// Has an app compiled as a node would have it before a warm start. However long
+    /// that takes: it is no part of any figure.
+    pub(crate) fn compile(&self, spinlet: &Path, app: &Path) -> Result<()> {
+        let arguments = [
+            "--quiet".to_owned(),
+            "compile".to_owned(),
+            std::path::absolute(app)?.display().to_string(),
+        ];
+        let state = state_dir(&self.folder).display().to_string();
+        let environment = [("SPINLET_STATE_DIR".to_owned(), state)];
+        let log = self.folder.join("compile.log");
+        Process::start(spinlet, &arguments, &environment, self.group.services(), &log)?
+            .succeed(Duration::from_mins(30))
+            .with_context(|| format!("cannot compile {}", app.display()))
+    }
+
     /// Begins a start.
     pub(crate) fn begin(&self, contender: &Contender, id: &str) -> Result<Begun> {
         let address = free_address()?;

@@ -38,7 +38,8 @@ impl Traces {
         for group in containerd.cgroups().into_iter().flat_map(control_groups) {
             traces.insert(format!("cgroup {}", group.display()));
         }
-        for folder in ["/run/containerd/s", "/run/netns", "/var/lib/cni/results"] {
+        let runc = format!("/run/containerd/runc/{}", containerd.namespace());
+        for folder in ["/run/containerd/s", "/run/netns", "/var/lib/cni/results", &runc] {
             traces.extend(entries(Path::new(folder)).iter().map(|path| format!("file {path}")));
         }
         for folder in containerd.bundle_folders() {

@@ -15,5 +15,6 @@ pub mod network;
 pub mod process;
 pub mod registry;
 pub mod servers;
+pub mod shim_client;
 pub mod spinlet;
 pub mod workspace;

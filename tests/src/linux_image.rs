@@ -54,6 +54,17 @@ pub fn push_basic(registry: &Registry) -> Result<()> {
     push(registry, &basic())
 }
 
+/// Pushes an image with a shell under a name of the private registry, and returns
+/// its reference there.
+///
+/// # Errors
+/// Fails when the image is not built or the registry does not take it.
+pub fn push_busybox(registry: &Registry) -> Result<String> {
+    let reference = registry.reference("busybox");
+    push(registry, &[busybox(reference.clone(), json!({ "Cmd": ["sh"] }))])?;
+    Ok(reference)
+}
+
 /// Pushes every image that critest asks for.
 ///
 /// # Errors

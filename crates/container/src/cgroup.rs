@@ -87,6 +87,42 @@ impl Cgroup {
         Ok(Self { folders })
     }
 
+    /// The cgroup that a process is in, which another program has made. Hierarchies
+    /// where that is the root, or the caller's own cgroup, are left out: they are
+    /// not the process's alone.
+    ///
+    /// # Errors
+    /// Fails when there is no such process or no hierarchy is mounted, and with
+    /// [`CgroupError::NotItsOwn`] when nothing is left.
+    pub fn of_process(pid: u32) -> Result<Self, CgroupError> {
+        let read = |path: &str| fs_err::read_to_string(path).map_err(CgroupError::Layout);
+        let mountinfo = read("/proc/self/mountinfo")?;
+        let own = Layout::parse(&mountinfo, &read("/proc/self/cgroup")?)?;
+        let process = Layout::parse(&mountinfo, &read(&format!("/proc/{pid}/cgroup"))?)?;
+        Self::apart(&process, &own).ok_or(CgroupError::NotItsOwn(pid))
+    }
+
+    /// The folders of one process that are not those of another.
+    fn apart(process: &Layout, own: &Layout) -> Option<Self> {
+        let shared = |folder: &layout::Hierarchy| {
+            let is_root = folder.own.components().eq(folder.mount_point.components());
+            is_root || own.all().any(|other| other.own == folder.own)
+        };
+        let folder = |hierarchy: &layout::Hierarchy| Folder {
+            controllers: hierarchy.controllers.clone(),
+            path: hierarchy.own.clone(),
+            mount_point: hierarchy.mount_point.clone(),
+        };
+        let mut folders = process.all().filter(|folder| !shared(folder)).map(folder).peekable();
+        folders.peek()?;
+        Some(Self {
+            folders: match &process.hierarchies {
+                Hierarchies::V1(_) => Folders::V1(folders.collect()),
+                Hierarchies::V2(_) => Folders::V2(folders.next()?),
+            },
+        })
+    }
+
     /// Creates the cgroup with these limits. One that exists is used if nothing
     /// is in it. On failure what was created is removed again.
     ///
@@ -173,20 +209,15 @@ impl Cgroup {
         })
     }
 
-    /// The processes in it, by number in the caller's pid namespace; none when
-    /// it does not exist.
+    /// The processes in it and below it, by number in the caller's pid namespace;
+    /// none when it does not exist.
     ///
     /// # Errors
     /// Fails when the list cannot be read.
     pub fn pids(&self) -> Result<Vec<i32>, CgroupError> {
         let mut pids = Vec::new();
         for folder in self.all() {
-            match fs_err::read_to_string(folder.path.join("cgroup.procs")) {
-                Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
-                // Gone, or being removed.
-                Err(error) if is_gone(&error) => {}
-                Err(error) => return Err(CgroupError::Read(error)),
-            }
+            add_pids(&folder.path, &mut pids)?;
         }
         pids.sort_unstable();
         pids.dedup();
@@ -357,6 +388,21 @@ impl Cgroup {
             .or_else(|| self.all().next().map(|folder| folder.path.as_path()))
             .unwrap_or(Path::new("/"))
     }
+}
+
+fn add_pids(folder: &Path, pids: &mut Vec<i32>) -> Result<(), CgroupError> {
+    match fs_err::read_to_string(folder.join("cgroup.procs")) {
+        Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+        // Gone, or being removed; or of threads, whose processes are listed above.
+        Err(error) if is_gone(&error) || error.kind() == ErrorKind::Unsupported => {}
+        Err(error) => return Err(CgroupError::Read(error)),
+    }
+    for below in fs_err::read_dir(folder).into_iter().flatten().flatten() {
+        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
+            add_pids(&below.path(), pids)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes one value to a control file, which must exist.

@@ -20,6 +20,7 @@
 //! `/` whatever the spec says.
 
 mod capabilities;
+mod mount_data;
 mod mount_options;
 mod namespaces;
 mod privileges;
@@ -76,6 +77,17 @@ pub enum EnterError {
 /// Turns an errno into an error that says what was attempted.
 fn system(attempt: impl FnOnce() -> String) -> impl FnOnce(Errno) -> EnterError {
     move |errno| EnterError::System { attempt: attempt(), source: errno.into() }
+}
+
+/// Mounts a root filesystem at `path`, where this mount namespace and its peers see
+/// it: for a program that enters the container in its own way. Mounts bottom first;
+/// after an error some may be there, and whoever called unmounts them.
+///
+/// # Errors
+/// An option that is not supported, or what the kernel refused.
+pub fn mount_rootfs(mounts: &[RootfsMount], path: &Path) -> Result<(), EnterError> {
+    let layers: Result<Vec<RootLayer>, EnterError> = mounts.iter().map(RootLayer::parse).collect();
+    rootfs::mount_visibly(&layers?, path)
 }
 
 /// A container that is checked and ready to be entered.

@@ -1,4 +1,5 @@
-//! A runtime process that was started for one container, and its cgroup.
+//! A runtime process that was started for one container, and the processes of a
+//! container's cgroup.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -9,6 +10,8 @@ use container::cgroup::Cgroup;
 use container::spawn::{PidNamespace, Program, spawn};
 use containerd_task::{Error, Process, Stdio};
 use control::{CONTROL_FD, Channel};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::settings;
 
@@ -65,6 +68,28 @@ fn pid_namespace(oci: &OciBundle) -> Result<PidNamespace, Error> {
             .map(|file| PidNamespace::Join(OwnedFd::from(file.into_parts().0)))
             .map_err(|error| Error::failed("cannot open the pod's pid namespace", &error)),
     }
+}
+
+/// The processes of a container.
+pub(crate) fn pids(cgroup: &Cgroup) -> Result<Vec<u32>, Error> {
+    let pids = cgroup.pids().map_err(|error| Error::failed("cannot list processes", &error))?;
+    Ok(pids.into_iter().filter_map(|pid| u32::try_from(pid).ok()).collect())
+}
+
+/// Signals every process of a container, which must have one.
+pub(crate) fn signal_all(cgroup: &Cgroup, number: u32, id: &str) -> Result<(), Error> {
+    let signal = i32::try_from(number).ok().and_then(Signal::from_named_raw);
+    let signal =
+        signal.ok_or_else(|| Error::InvalidArgument(format!("unknown signal {number}")))?;
+    let reached = pids(cgroup)?
+        .into_iter()
+        .filter_map(|pid| Pid::from_raw(pid.cast_signed()))
+        .filter(|pid| kill_process(*pid, signal).is_ok())
+        .count();
+    if reached > 0 {
+        return Ok(());
+    }
+    Err(Error::NotFound(format!("container {id} has no process")))
 }
 
 /// Ends everything in a cgroup and removes it, on a thread of its own: the

@@ -8,11 +8,19 @@ mod compilers;
 mod container_process;
 mod conversation;
 mod features;
+mod linux_container;
+mod linux_workload;
+mod memory_watch;
 mod metrics;
+mod native_program;
+mod outline;
 mod phases;
 mod reclaim;
 mod settings;
 mod spin_container;
+mod spin_exec;
+mod spin_workload;
+mod termination_message;
 mod workload;
 
 use std::ffi::OsString;
@@ -25,7 +33,7 @@ use process_setup::{Environment, ExitCode, LogFormat, chain, start_logging};
 
 use phases::Clock;
 use settings::Settings;
-use workload::SpinWorkload;
+use workload::PodWorkload;
 
 /// The runtime type under which containerd finds this program.
 const RUNTIME: &str = "io.containerd.spin.v2";
@@ -79,7 +87,7 @@ fn start(clock: Clock, flags: &Flags) -> anyhow::Result<()> {
     let surroundings = Surroundings {
         ttrpc_address: text("TTRPC_ADDRESS"),
         grpc_address: text("GRPC_ADDRESS"),
-        daemon_environment: settings::ours().chain([clock.to_variable()]).collect(),
+        daemon_environment: settings::of_daemon().chain([clock.to_variable()]).collect(),
     };
     answer(&bootstrap::start(flags, &surroundings)?)
 }
@@ -97,7 +105,7 @@ fn serve(flags: &Flags) -> anyhow::Result<()> {
     let served = runtime.block_on(async {
         let ttrpc = environment.text("TTRPC_ADDRESS").unwrap_or_default();
         let publisher = Publisher::new(ttrpc, &flags.namespace);
-        let workload = SpinWorkload::new(settings, flags, Clock::from_variable(&environment))?;
+        let workload = PodWorkload::new(settings, flags, Clock::from_variable(&environment))?;
         let service = TaskService::new(&flags.namespace, workload, publisher);
         let socket = bootstrap::socket_path(&flags.socket);
         containerd_task::serve(listener, socket, service).await.map_err(anyhow::Error::from)

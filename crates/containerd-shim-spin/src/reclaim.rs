@@ -2,11 +2,13 @@
 //! alone.
 
 use anyhow::Context;
-use container::Bundle as OciBundle;
 use container::cgroup::{Cgroup, Layout};
 use containerd_task::{Bundle, InitProcess};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::linux_workload::recorded;
+use crate::outline::Outline;
 
 /// Ends the container's processes and removes its cgroup. What is gone already
 /// is fine, also the bundle itself.
@@ -14,14 +16,16 @@ pub(crate) fn reclaim(bundle: &Bundle, id: &str) -> anyhow::Result<()> {
     if let Some(init) = bundle.init() {
         kill(&init).context("cannot end the container's process")?;
     }
+    // The runtime forgets the container; its cgroup is seen to below all the same.
+    let forgotten = recorded(bundle).map_or(Ok(()), |oci| oci.delete_now());
     if !bundle.path().join("config.json").exists() {
-        return Ok(());
+        return Ok(forgotten?);
     }
-    let spec = OciBundle::load(bundle.path())?;
-    let cgroup = Cgroup::at(&Layout::detect()?, spec.cgroups_path(), id)?;
+    let outline = Outline::read(bundle.path())?;
+    let cgroup = Cgroup::at(&Layout::detect()?, outline.cgroups_path(), id)?;
     cgroup.kill_all()?;
     cgroup.remove()?;
-    Ok(())
+    Ok(forgotten?)
 }
 
 /// Kills the recorded process, and no other that has its number now: the pidfd

@@ -45,6 +45,11 @@ pub(crate) fn ours() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(OURS))
 }
 
+/// The variables of the daemon: ours, and where an OCI runtime is looked for.
+pub(crate) fn of_daemon() -> impl Iterator<Item = (OsString, OsString)> {
+    ours().chain(std::env::vars_os().filter(|(name, _)| name == "PATH"))
+}
+
 /// The same as text, as far as it is text.
 pub(crate) fn ours_as_text() -> Vec<(String, String)> {
     ours()

@@ -1,27 +1,40 @@
 //! One Spin container: a runtime process in a cgroup.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use container::cgroup::{Cgroup, OomWatch};
-use containerd_task::{Any, Bundle, Container, Error, Exit, Process, StdioHold};
+use container::cgroup::Cgroup;
+use containerd_task::{
+    Any, Bundle, Container, Error, ExecProcess, ExecRequest, Exit, Process, StdioHold,
+};
 use control::{Channel, Phase, RunSpec};
 use oci_spec::runtime::LinuxResources;
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::compilers::Compilers;
-use crate::container_process::{blocking, clear};
+use crate::container_process::{blocking, clear, pids, signal_all};
 use crate::conversation::{Stopped, listen, load};
+use crate::memory_watch::MemoryWatch;
 use crate::metrics::metrics;
 use crate::phases::{Record, phase_since};
+use crate::spin_exec::SpinExec;
+use crate::termination_message;
 
 const SIGKILL: u32 = 9;
 /// How long a runtime that has closed its control socket may take to end.
 const ENDING: Duration = Duration::from_secs(2);
+
+/// Why there is no Spin container.
+pub(crate) enum Refusal {
+    /// The image is an ordinary one. The streams that the container was to have are
+    /// still held.
+    NotSpin(StdioHold),
+    /// It cannot be made.
+    Failed(Error),
+}
 
 /// A container and everything the shim holds for it.
 pub(crate) struct SpinContainer {
@@ -29,7 +42,7 @@ pub(crate) struct SpinContainer {
     process: Process,
     channel: Channel,
     cgroup: Cgroup,
-    out_of_memory: Mutex<Option<OomWatch>>,
+    memory: MemoryWatch,
     stdio: StdioHold,
     bundle: Bundle,
     record: Record,
@@ -43,7 +56,7 @@ pub(crate) struct Parts {
     pub(crate) process: Process,
     pub(crate) channel: Channel,
     pub(crate) cgroup: Cgroup,
-    pub(crate) out_of_memory: Option<OomWatch>,
+    pub(crate) memory: MemoryWatch,
     pub(crate) stdio: StdioHold,
     pub(crate) bundle: Bundle,
     pub(crate) start_timeout: Duration,
@@ -57,7 +70,7 @@ impl SpinContainer {
             process: parts.process,
             channel: parts.channel,
             cgroup: parts.cgroup,
-            out_of_memory: Mutex::new(parts.out_of_memory),
+            memory: parts.memory,
             stdio: parts.stdio,
             record: Record::new(parts.bundle.clone()),
             bundle: parts.bundle,
@@ -66,28 +79,35 @@ impl SpinContainer {
         }
     }
 
-    /// Has the runtime load the application and enter the container. After an
-    /// error the runtime has been ended.
+    /// Has the runtime load the application and enter the container; none if there
+    /// is no application. Then, and after an error, the runtime has been ended.
     pub(crate) async fn load(
         &self,
         compilers: &Arc<Compilers>,
         spec: RunSpec,
         cancel: &CancellationToken,
-    ) -> Result<Vec<Phase>, Error> {
+    ) -> Result<Option<Vec<Phase>>, Error> {
         self.bundle
             .record_init(self.process.pid())
             .map_err(|error| Error::failed("cannot record the container's process", &error))?;
         let loaded = load(&self.channel, compilers, spec, cancel).await;
-        match loaded {
-            Ok(phases) => Ok(phases),
-            Err(stopped) => {
-                if !matches!(stopped, Stopped::Gone | Stopped::Failed(_)) {
-                    let _ = self.process.signal(SIGKILL);
-                }
-                let exit = timeout(ENDING, self.wait()).await.ok();
-                Err(self.reason(stopped, exit))
-            }
+        let stopped = match loaded {
+            Ok(phases) => return Ok(Some(phases)),
+            Err(stopped) => stopped,
+        };
+        if !matches!(stopped, Stopped::Gone | Stopped::Failed(_)) {
+            let _ = self.process.signal(SIGKILL);
         }
+        let exit = timeout(ENDING, self.wait()).await.ok();
+        match self.reason(stopped, exit) {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    /// Lets go of a container without an application, but for its streams.
+    pub(crate) fn into_stdio(self) -> StdioHold {
+        self.stdio
     }
 
     /// Adds to the record of where the time went.
@@ -105,15 +125,12 @@ impl SpinContainer {
         self.stdio.close().await;
     }
 
-    /// Why the application does not run, in one sentence.
-    fn reason(&self, stopped: Stopped, exit: Option<Exit>) -> Error {
+    /// Why the application does not run, in one sentence; none if there is none.
+    fn reason(&self, stopped: Stopped, exit: Option<Exit>) -> Option<Error> {
         let id = &self.id;
-        Error::Failed(match stopped {
+        Some(Error::Failed(match stopped {
             Stopped::Failed(message) => message,
-            Stopped::NotSpin => format!(
-                "the image of container {id} is not a Spin application, and other images cannot \
-                 be run under this runtime class"
-            ),
+            Stopped::NotSpin => return None,
             Stopped::Gone => format!("the runtime of container {id} {}", described(exit)),
             Stopped::Cancelled => format!("container {id} was ended during its creation"),
             Stopped::TimedOut => format!(
@@ -122,13 +139,14 @@ impl SpinContainer {
                 self.start_timeout.as_secs()
             ),
             Stopped::Broken(error) => {
-                return Error::failed(format!("lost the runtime of container {id}"), &error);
+                let what = format!("lost the runtime of container {id}");
+                return Some(Error::failed(what, &error));
             }
             Stopped::OutOfOrder(message) => {
                 tracing::error!(?message, "message at the wrong time");
                 format!("the runtime of container {id} is not of this shim's version")
             }
-        })
+        }))
     }
 
     /// The exit that the task service's wait has seen, if it comes soon.
@@ -136,26 +154,6 @@ impl SpinContainer {
         let mut exits = self.exit.subscribe();
         let ended = timeout(ENDING, exits.wait_for(Option::is_some)).await;
         ended.ok().and_then(Result::ok).and_then(|exit| *exit)
-    }
-
-    fn struck_by_oom_killer(&self) -> bool {
-        let mut watch = self.out_of_memory.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.as_mut().is_some_and(|watch| watch.new_kills().is_ok_and(|kills| kills > 0))
-    }
-
-    /// Signals every process in the cgroup; tells whether there was one.
-    fn signal_all(&self, number: u32) -> Result<bool, Error> {
-        let signal = i32::try_from(number).ok().and_then(Signal::from_named_raw);
-        let signal =
-            signal.ok_or_else(|| Error::InvalidArgument(format!("unknown signal {number}")))?;
-        let pids = self.cgroup.pids();
-        let pids = pids.map_err(|error| Error::failed("cannot list processes", &error))?;
-        let reached = pids
-            .into_iter()
-            .filter_map(Pid::from_raw)
-            .filter(|pid| kill_process(*pid, signal).is_ok())
-            .count();
-        Ok(reached > 0)
     }
 }
 
@@ -193,15 +191,17 @@ impl Container for SpinContainer {
                 // the signal which the service sends otherwise.
                 let ends = matches!(stopped, Stopped::Gone | Stopped::Failed(_));
                 let exit = if ends { self.ended().await } else { None };
-                Err(self.reason(stopped, exit))
+                let none = || Error::Failed(format!("container {} has no application", self.id));
+                let error = self.reason(stopped, exit).unwrap_or_else(none);
+                termination_message::leave(self.bundle.path(), &error.to_string());
+                Err(error)
             }
         }
     }
 
     async fn kill(&self, signal: u32, all: bool) -> Result<(), Error> {
         let result = if all && signal != 0 {
-            let none = || Error::NotFound(format!("container {} has no process", self.id));
-            self.signal_all(signal)?.then_some(()).ok_or_else(none)
+            signal_all(&self.cgroup, signal, &self.id)
         } else {
             self.process.signal(signal)
         };
@@ -220,15 +220,21 @@ impl Container for SpinContainer {
                 (255, SystemTime::now())
             }
         };
-        let exit = Exit { status, at, out_of_memory: self.struck_by_oom_killer() };
+        let exit = Exit { status, at, out_of_memory: self.memory.untold() };
         self.exit.send_replace(Some(exit));
         exit
     }
 
     async fn pids(&self) -> Result<Vec<u32>, Error> {
-        let pids = self.cgroup.pids();
-        let pids = pids.map_err(|error| Error::failed("cannot list processes", &error))?;
-        Ok(pids.into_iter().filter_map(|pid| u32::try_from(pid).ok()).collect())
+        pids(&self.cgroup)
+    }
+
+    async fn out_of_memory(&self) {
+        self.memory.killed().await;
+    }
+
+    async fn exec(&self, request: ExecRequest) -> Result<Arc<dyn ExecProcess>, Error> {
+        SpinExec::prepare(&self.id, request, self.pid(), self.exit.subscribe())
     }
 
     async fn pause(&self) -> Result<(), Error> {

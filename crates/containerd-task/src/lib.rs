@@ -11,13 +11,17 @@
 //! - [`bootstrap`]: the command line (`start`, `delete`, `-info`, `-v`) and the
 //!   socket.
 //! - [`TaskService`] and [`serve`]: the daemon.
-//! - [`Workload`] and [`Container`]: what a shim implements.
-//! - [`Process`]: a child that is waited for through its pidfd by one owner.
+//! - [`Workload`], [`Container`] and [`ExecProcess`]: what a shim implements.
+//! - [`StdioPaths`] and [`Terminal`]: standard streams as containerd names them.
+//! - [`Process`]: a child that is waited for through its pidfd by one owner, and
+//!   [`Adoption`] for one that another program has started.
 
 pub mod bootstrap;
 mod bundle;
+mod creation;
 mod error;
 mod events;
+mod exec;
 mod lifecycle;
 mod process;
 mod server;
@@ -29,11 +33,14 @@ mod workload;
 pub use bundle::{Bundle, InitProcess};
 pub use containerd_shim_protos::protobuf;
 pub use containerd_shim_protos::protobuf::well_known_types::any::Any;
+pub use containerd_shim_protos::shim::oci as runc_options;
 pub use containerd_shim_protos::{cgroups, cgroups_v2};
 pub use error::Error;
 pub use events::Publisher;
-pub use process::{Process, sweep_orphans};
+pub use process::{Adoption, Process, sweep_orphans};
 pub use server::{ServeError, serve};
 pub use service::TaskService;
-pub use stdio::{Stdio, StdioHold, StdioPaths};
-pub use workload::{Container, CreateRequest, Exit, RootfsMount, Workload};
+pub use stdio::{Stdio, StdioHold, StdioPaths, Terminal};
+pub use workload::{
+    Container, CreateRequest, ExecProcess, ExecRequest, Exit, RootfsMount, Workload,
+};

@@ -1,14 +1,22 @@
-//! The life cycle of one task as a pure state machine: which requests a state
-//! allows, and which events a transition publishes, in their order.
+//! The life cycle of one task, or of another process in it, as a pure state
+//! machine: which requests a state allows, and which events a transition
+//! publishes, in their order.
 //!
 //! Keeping events and states in one place is what makes "create, start, exit,
 //! delete, each exactly once, start before exit" hold by construction: whoever
 //! makes a transition publishes what it returns while still holding the lock.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use containerd_shim_protos::api::Status;
+use tokio::sync::watch;
+
 use crate::error::Error;
 use crate::workload::Exit;
 
-/// What a transition publishes.
+/// What a transition publishes; for a process that was added to a task, `Create`
+/// and `Start` have names of their own, and `Delete` is silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
     /// `/tasks/create`
@@ -45,17 +53,84 @@ pub(crate) enum State {
     Deleting(Exit),
 }
 
-/// A task's state and the transitions between states.
+impl State {
+    /// The exit, once it is public.
+    pub(crate) fn exit(self) -> Option<Exit> {
+        match self {
+            Self::Stopped(exit) | Self::Deleting(exit) => Some(exit),
+            _ => None,
+        }
+    }
+
+    /// The state as containerd names it.
+    pub(crate) fn status(self) -> Status {
+        match self {
+            Self::Created | Self::Starting { .. } => Status::CREATED,
+            Self::Running => Status::RUNNING,
+            Self::Paused => Status::PAUSED,
+            Self::Stopped(_) | Self::Deleting(_) => Status::STOPPED,
+        }
+    }
+}
+
+/// A life cycle that requests and the container's own end change at the same
+/// time, and whose end many wait for.
+#[derive(Debug)]
+pub(crate) struct SharedLifecycle {
+    lifecycle: Mutex<Lifecycle>,
+    exit: watch::Sender<Option<Exit>>,
+}
+
+impl SharedLifecycle {
+    pub(crate) fn new(lifecycle: Lifecycle) -> Self {
+        Self { lifecycle: Mutex::new(lifecycle), exit: watch::Sender::new(None) }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Lifecycle> {
+        self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.lock().state()
+    }
+
+    /// Makes a transition and publishes its events in one step, so that events
+    /// are published in the order of the transitions.
+    pub(crate) fn transition(
+        &self,
+        step: impl FnOnce(&mut Lifecycle) -> Vec<Event>,
+        publish: impl FnMut(Event),
+    ) {
+        let mut lifecycle = self.lock();
+        step(&mut lifecycle).into_iter().for_each(publish);
+        if let Some(exit) = lifecycle.exit() {
+            self.exit.send_if_modified(|known| known.replace(exit).is_none());
+        }
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> Exit {
+        let mut exits = self.exit.subscribe();
+        match exits.wait_for(Option::is_some).await.map(|exit| *exit) {
+            Ok(Some(exit)) => exit,
+            // The sender lives as long as this value.
+            _ => Exit { status: 255, at: SystemTime::now(), out_of_memory: false },
+        }
+    }
+}
+
+/// A state and the transitions between states.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
-    id: String,
+    /// Whose life it is, for messages.
+    subject: String,
     state: State,
 }
 
 impl Lifecycle {
-    /// The life cycle of a task that has just been created.
-    pub(crate) fn created(id: &str) -> (Self, Vec<Event>) {
-        (Self { id: id.to_owned(), state: State::Created }, vec![Event::Create])
+    /// The life cycle of what has just been created: `task c1`.
+    pub(crate) fn created(subject: String) -> (Self, Vec<Event>) {
+        (Self { subject, state: State::Created }, vec![Event::Create])
     }
 
     pub(crate) fn state(&self) -> State {
@@ -64,10 +139,7 @@ impl Lifecycle {
 
     /// The exit, once it is public.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        match self.state {
-            State::Stopped(exit) | State::Deleting(exit) => Some(exit),
-            _ => None,
-        }
+        self.state.exit()
     }
 
     /// A start begins.
@@ -132,6 +204,19 @@ impl Lifecycle {
         }
     }
 
+    /// The kernel has killed for want of memory.
+    pub(crate) fn out_of_memory(&self) -> Vec<Event> {
+        if self.exit().is_some() { Vec::new() } else { vec![Event::OutOfMemory] }
+    }
+
+    /// It has no process and will never have one: there is nothing to publish.
+    pub(crate) fn never_ran(&mut self, exit: Exit) -> Vec<Event> {
+        if self.exit().is_none() {
+            self.state = State::Stopped(exit);
+        }
+        Vec::new()
+    }
+
     /// Whether a running task may be paused now.
     pub(crate) fn check_pause(&self) -> Result<(), Error> {
         match self.state {
@@ -169,9 +254,9 @@ impl Lifecycle {
     /// Whether a signal can reach the first process.
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
         match self.state {
-            State::Stopped(_) | State::Deleting(_) | State::Starting { exit: Some(_) } => {
-                Err(Error::NotFound(format!("process of task {} has already finished", self.id)))
-            }
+            State::Stopped(_) | State::Deleting(_) | State::Starting { exit: Some(_) } => Err(
+                Error::NotFound(format!("the process of {} has already finished", self.subject)),
+            ),
             _ => Ok(()),
         }
     }
@@ -184,7 +269,7 @@ impl Lifecycle {
                 Ok(exit)
             }
             State::Deleting(_) => {
-                Err(Error::NotFound(format!("task {} is being deleted already", self.id)))
+                Err(Error::NotFound(format!("{} is being deleted already", self.subject)))
             }
             State::Created => Err(self.refuse("has a live process and cannot be deleted")),
             State::Starting { .. } | State::Running | State::Paused => {
@@ -209,15 +294,17 @@ impl Lifecycle {
     }
 
     fn refuse(&self, why: &str) -> Error {
-        Error::FailedPrecondition(format!("task {} {why}", self.id))
+        Error::FailedPrecondition(format!("{} {why}", self.subject))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
+
+    fn created(id: &str) -> (Lifecycle, Vec<Event>) {
+        Lifecycle::created(format!("task {id}"))
+    }
 
     fn exit(status: u32) -> Exit {
         Exit { status, at: SystemTime::UNIX_EPOCH, out_of_memory: false }
@@ -225,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_whole_life_publishes_create_start_exit_delete_once_each() {
-        let (mut life, mut events) = Lifecycle::created("a");
+        let (mut life, mut events) = created("a");
         life.begin_start().unwrap();
         events.extend(life.started());
         events.extend(life.started());
@@ -241,7 +328,7 @@ mod tests {
 
     #[test]
     fn an_exit_during_the_start_is_published_after_the_start() {
-        let (mut life, _) = Lifecycle::created("a");
+        let (mut life, _) = created("a");
         life.begin_start().unwrap();
         assert_eq!(life.exited(exit(3)), []);
         assert_eq!(life.exit(), None);
@@ -251,12 +338,12 @@ mod tests {
 
     #[test]
     fn a_failed_start_publishes_no_start_but_the_exit() {
-        let (mut life, _) = Lifecycle::created("a");
+        let (mut life, _) = created("a");
         life.begin_start().unwrap();
         life.exited(exit(1));
         assert_eq!(life.start_failed(), [Event::Exit(exit(1))]);
 
-        let (mut life, _) = Lifecycle::created("b");
+        let (mut life, _) = created("b");
         life.begin_start().unwrap();
         assert_eq!(life.start_failed(), []);
         assert_eq!(life.exited(exit(1)), [Event::Exit(exit(1))]);
@@ -264,14 +351,30 @@ mod tests {
 
     #[test]
     fn out_of_memory_is_published_before_the_exit() {
-        let (mut life, _) = Lifecycle::created("a");
+        let (mut life, _) = created("a");
         let exit = Exit { out_of_memory: true, ..exit(137) };
         assert_eq!(life.exited(exit), [Event::OutOfMemory, Event::Exit(exit)]);
     }
 
     #[test]
+    fn out_of_memory_while_it_runs_is_published_at_once_and_never_after_the_exit() {
+        let (mut life, _) = created("a");
+        assert_eq!(life.out_of_memory(), [Event::OutOfMemory]);
+        life.exited(exit(137));
+        assert_eq!(life.out_of_memory(), []);
+    }
+
+    #[test]
+    fn what_never_ran_can_be_deleted_and_publishes_no_exit() {
+        let (mut life, _) = created("a");
+        life.begin_start().unwrap();
+        assert_eq!(life.never_ran(exit(255)), []);
+        assert_eq!(life.begin_delete().unwrap(), exit(255));
+    }
+
+    #[test]
     fn a_task_with_a_live_process_cannot_be_deleted() {
-        let (mut life, _) = Lifecycle::created("a");
+        let (mut life, _) = created("a");
         assert!(matches!(life.begin_delete(), Err(Error::FailedPrecondition(_))));
         life.begin_start().unwrap();
         assert!(matches!(life.begin_delete(), Err(Error::FailedPrecondition(_))));
@@ -283,7 +386,7 @@ mod tests {
 
     #[test]
     fn two_deletes_at_once_have_one_winner_and_a_failed_one_can_be_repeated() {
-        let (mut life, _) = Lifecycle::created("a");
+        let (mut life, _) = created("a");
         life.exited(exit(0));
         life.begin_delete().unwrap();
         assert!(matches!(life.begin_delete(), Err(Error::NotFound(_))));
@@ -293,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_task_starts_once() {
-        let (mut life, _) = Lifecycle::created("a");
+        let (mut life, _) = created("a");
         life.begin_start().unwrap();
         assert!(matches!(life.begin_start(), Err(Error::FailedPrecondition(_))));
         life.started();
@@ -304,7 +407,7 @@ mod tests {
 
     #[test]
     fn only_a_running_task_is_paused_and_only_a_paused_one_resumed() {
-        let (mut life, _) = Lifecycle::created("a");
+        let (mut life, _) = created("a");
         assert!(life.check_pause().is_err());
         life.begin_start().unwrap();
         life.started();

@@ -2,12 +2,15 @@
 //!
 //! There is no reaper of all children: an exit status is only ever taken by the
 //! [`Process`] it belongs to. [`sweep_orphans`] collects the zombies that
-//! nobody owns, which a shim inherits as a subreaper.
+//! nobody owns, which a shim inherits as a subreaper. A program that hands over
+//! a process of its own when it ends (an OCI runtime) is run within an
+//! [`Adoption`], so that the process is not taken for an orphan even if it ends
+//! at once.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use rustix::process::{
@@ -16,11 +19,21 @@ use rustix::process::{
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 
 use crate::error::Error;
 
-/// Children with an owner, which [`sweep_orphans`] leaves alone.
-static OWNED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+/// What [`sweep_orphans`] must leave alone.
+static CHILDREN: Mutex<Children> = Mutex::new(Children { owned: BTreeSet::new(), adoptions: 0 });
+/// Told when orphans that were left alone may be swept.
+static SWEEP: Notify = Notify::const_new();
+
+struct Children {
+    /// Those with an owner.
+    owned: BTreeSet<i32>,
+    /// How many adoptions are under way: any child may be one that is adopted.
+    adoptions: usize,
+}
 
 /// One child process, referred to by pidfd, so that neither a signal nor a wait
 /// can hit another process that got the same number.
@@ -42,17 +55,17 @@ impl Process {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| {
             std::io::Error::new(std::io::ErrorKind::InvalidInput, format!("{pid} is not a pid"))
         })?;
-        Self::owned(pid, pidfd, &mut owned())
+        Self::owned(pid, pidfd, &mut children())
     }
 
-    fn owned(pid: Pid, pidfd: OwnedFd, owned: &mut BTreeSet<i32>) -> std::io::Result<Self> {
+    fn owned(pid: Pid, pidfd: OwnedFd, children: &mut Children) -> std::io::Result<Self> {
         #[expect(
             deprecated,
             reason = "the descriptor is owned, so that this is sound; the \
                                        replacement is the same, but unsafe for the sake of others"
         )]
         let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
-        owned.insert(pid.as_raw_nonzero().get());
+        children.owned.insert(pid.as_raw_nonzero().get());
         Ok(Self { pid, pidfd })
     }
 
@@ -63,11 +76,11 @@ impl Process {
     /// Fails when the command cannot be started.
     pub fn spawn(command: &mut Command) -> std::io::Result<(Self, Child)> {
         // Held over the start, so that no sweep comes in between.
-        let mut owned = owned();
+        let mut children = children();
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-        Ok((Self::owned(pid, pidfd, &mut owned)?, child))
+        Ok((Self::owned(pid, pidfd, &mut children)?, child))
     }
 
     /// The process id.
@@ -138,12 +151,51 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        owned().remove(&self.pid.as_raw_nonzero().get());
+        children().owned.remove(&self.pid.as_raw_nonzero().get());
     }
 }
 
-fn owned() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
-    OWNED.lock().unwrap_or_else(PoisonError::into_inner)
+/// A time in which processes become children of this one that will get an owner.
+///
+/// Begin it before the program is started that leaves such a process behind, end
+/// it by dropping it. Zombies that nobody owns wait for the end of the last one.
+#[derive(Debug)]
+pub struct Adoption(());
+
+impl Adoption {
+    /// Orphans are left alone from now on.
+    pub fn begin() -> Self {
+        children().adoptions += 1;
+        Self(())
+    }
+
+    /// Takes over a process whose parent has ended, so that it is a child of this
+    /// subreaper now. It may have ended too.
+    ///
+    /// # Errors
+    /// Fails for a process that is no child of this one.
+    pub fn adopt(&self, pid: u32) -> std::io::Result<Process> {
+        let no_child = || std::io::Error::other(format!("process {pid} is no child of the shim"));
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(no_child)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(|_| no_child())?;
+        let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(pidfd.as_fd()), peek).map_err(|_| no_child())?;
+        Process::owned(pid, pidfd, &mut children())
+    }
+}
+
+impl Drop for Adoption {
+    fn drop(&mut self) {
+        let mut children = children();
+        children.adoptions = children.adoptions.saturating_sub(1);
+        if children.adoptions == 0 {
+            SWEEP.notify_one();
+        }
+    }
+}
+
+fn children() -> MutexGuard<'static, Children> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn exit_code(status: &WaitIdStatus) -> u32 {
@@ -152,21 +204,58 @@ fn exit_code(status: &WaitIdStatus) -> u32 {
     code.and_then(|code| u32::try_from(code).ok()).unwrap_or(255)
 }
 
+/// Waits until the last [`Adoption`] has ended and orphans may be swept.
+pub(crate) async fn adoptions_ended() {
+    SWEEP.notified().await;
+}
+
 /// Reaps ended children that no [`Process`] owns: processes whose own parent
-/// died, which the kernel gives to a subreaper. To be called on SIGCHLD, on the
-/// thread that starts children, so that none is seen before its owner is known.
-///
-/// Does nothing on kernels that do not list children.
+/// died, which the kernel gives to a subreaper. To be called some moments after
+/// SIGCHLD, on the thread that starts children, so that none is seen before its
+/// owner is known. While an [`Adoption`] is under way nothing is done.
 pub fn sweep_orphans() {
-    let Ok(tasks) = fs_err::read_dir("/proc/self/task") else { return };
-    let owned = owned();
-    for task in tasks.flatten() {
-        let children = fs_err::read_to_string(task.path().join("children")).unwrap_or_default();
-        let pids = children.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok());
-        for pid in pids.filter(|pid| !owned.contains(pid)).filter_map(Pid::from_raw) {
-            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-        }
+    let children = children();
+    let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    // Mostly every child that has ended had an owner, who has reaped it.
+    if children.adoptions > 0 || !matches!(waitid(WaitId::All, peek), Ok(Some(_))) {
+        return;
     }
+    let orphans = child_pids().into_iter().filter(|pid| !children.owned.contains(pid));
+    for pid in orphans.filter_map(Pid::from_raw) {
+        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+}
+
+/// The children of this process.
+fn child_pids() -> Vec<i32> {
+    let tasks = fs_err::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists: std::io::Result<Vec<String>> =
+        tasks.map(|task| fs_err::read_to_string(task.path().join("children"))).collect();
+    match lists {
+        Ok(lists) => {
+            lists.iter().flat_map(|list| list.split_ascii_whitespace()).filter_map(number).collect()
+        }
+        // A kernel that does not list children.
+        Err(_) => processes_with_parent(std::process::id()),
+    }
+}
+
+fn processes_with_parent(parent: u32) -> Vec<i32> {
+    let parent = parent.to_string();
+    let entries = fs_err::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| number(entry.file_name().to_str()?))
+        .filter(|pid| {
+            let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // `7 (name) Z 1 …`; the name may hold anything.
+            let parent_of = stat.rsplit_once(')').and_then(|(_, rest)| rest.split(' ').nth(2));
+            parent_of == Some(parent.as_str())
+        })
+        .collect()
+}
+
+fn number(text: &str) -> Option<i32> {
+    text.parse().ok()
 }
 
 #[cfg(test)]
@@ -210,8 +299,72 @@ mod tests {
         process.wait().await.unwrap();
     }
 
+    /// The tests share one process, and with it the children that are swept.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+    /// A shell that leaves a child behind, whose number it prints.
+    async fn left_behind(script: &str) -> u32 {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        let script = format!("({script}) >/dev/null 2>&1 & echo $!");
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).stdout(std::process::Stdio::piped());
+        let (process, mut child) = Process::spawn(&mut command).unwrap();
+        let mut output = String::new();
+        std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut output).unwrap();
+        process.wait().await.unwrap();
+        output.trim().parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_adopted_process_that_ends_at_once_keeps_its_status() {
+        let _alone = ALONE.lock().await;
+        let adoption = Adoption::begin();
+        // Ends when the shell is gone, which would take the status otherwise.
+        let pid = left_behind("sleep 0.1; exit 42").await;
+        let is_zombie = || {
+            let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            stat.contains(") Z ")
+        };
+        while !is_zombie() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        sweep_orphans();
+        let process = adoption.adopt(pid).unwrap();
+        drop(adoption);
+        sweep_orphans();
+        assert_eq!(process.wait().await.unwrap().0, 42);
+    }
+
+    #[tokio::test]
+    async fn an_orphan_that_nobody_adopts_is_swept() {
+        let _alone = ALONE.lock().await;
+        let pid = left_behind("sleep 0.1").await;
+        let gone = || !fs_err::exists(format!("/proc/{pid}")).unwrap();
+        for _ in 0..1000 {
+            sweep_orphans();
+            if gone() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert!(gone());
+        let error = Adoption::begin().adopt(pid).unwrap_err().to_string();
+        assert!(error.contains("no child"), "{error}");
+    }
+
+    #[test]
+    fn children_are_found_with_and_without_the_kernels_list() {
+        let mut child = Command::new("sleep").arg("100").spawn().unwrap();
+        let pid = child.id() as i32;
+        assert!(processes_with_parent(std::process::id()).contains(&pid));
+        assert!(child_pids().contains(&pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     #[tokio::test]
     async fn a_sweep_takes_no_status_away_from_its_owner() {
+        let _alone = ALONE.lock().await;
         let process = shell("exit 7");
         while process.signal(0).is_ok() {
             tokio::task::yield_now().await;

@@ -8,9 +8,9 @@ use containerd_shim_protos::ttrpc;
 use containerd_shim_protos::ttrpc::asynchronous::Server;
 use containerd_shim_protos::ttrpc::asynchronous::transport::Listener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use crate::process::sweep_orphans;
+use crate::process::{adoptions_ended, sweep_orphans};
 use crate::service::TaskService;
 
 /// How long tasks may drain after the shim itself is told to end, well below
@@ -19,6 +19,8 @@ const GRACE: Duration = Duration::from_secs(30);
 /// How long a shim goes on without a task. Between a start and the create for it
 /// containerd does nothing that takes long; a longer pause means that it died.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long a zombie that nobody owns may stay.
+const SWEEP: Duration = Duration::from_millis(100);
 /// How long events and answers may take to leave when the shim ends.
 const FLUSH: Duration = Duration::from_secs(2);
 
@@ -77,7 +79,13 @@ pub async fn serve(
 }
 
 async fn sweep(mut children: Signal) {
-    while children.recv().await.is_some() {
+    loop {
+        tokio::select! {
+            child = children.recv() => if child.is_none() { return },
+            () = adoptions_ended() => {}
+        }
+        // By then whoever owns a child that has ended has reaped it.
+        sleep(SWEEP).await;
         sweep_orphans();
     }
 }

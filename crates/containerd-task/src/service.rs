@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,23 +15,22 @@ use containerd_shim_protos::api::{
     CheckpointTaskRequest, CloseIORequest, ConnectRequest, ConnectResponse, CreateTaskRequest,
     CreateTaskResponse, DeleteRequest, DeleteResponse, Empty, ExecProcessRequest, KillRequest,
     PauseRequest, PidsRequest, PidsResponse, ResizePtyRequest, ResumeRequest, ShutdownRequest,
-    StartRequest, StartResponse, StateRequest, StateResponse, StatsRequest, StatsResponse, Status,
+    StartRequest, StartResponse, StateRequest, StateResponse, StatsRequest, StatsResponse,
     UpdateTaskRequest, WaitRequest, WaitResponse,
 };
-use containerd_shim_protos::protobuf::{EnumOrUnknown, MessageField};
+use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::shim_async;
 use containerd_shim_protos::ttrpc::Result as TtrpcResult;
 use containerd_shim_protos::ttrpc::r#async::{Service, TtrpcContext};
-use containerd_shim_protos::types::mount::Mount;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::creation::{Reservation, Slot, Tasks, create_request, exec_request};
 use crate::error::Error;
 use crate::events::Publisher;
-use crate::lifecycle::State;
-use crate::stdio::StdioPaths;
+use crate::exec::Exec;
 use crate::task::{Task, discard, wait_response};
-use crate::workload::{CreateRequest, RootfsMount, Workload};
+use crate::workload::{CreateRequest, Workload};
 
 /// The service's name in ttrpc requests of containerd 1.x, and of 2.x for a shim
 /// that answered `start` with a bare address.
@@ -54,50 +53,16 @@ struct Inner {
     namespace: String,
     workload: Box<dyn Workload>,
     publisher: Arc<Publisher>,
-    tasks: Mutex<HashMap<String, Slot>>,
+    tasks: Tasks,
     /// How many creates there were.
     creates: AtomicU64,
     shutdown: CancellationToken,
 }
 
-#[derive(Clone)]
-enum Slot {
-    Creating(Arc<Creation>),
-    Live(Arc<Task>),
-}
-
-/// A create that is under way.
-struct Creation {
-    request: CreateRequest,
-    /// Fired to have it given up.
-    cancel: CancellationToken,
-    /// Fires when it has ended either way.
-    done: CancellationToken,
-}
-
-impl Creation {
-    fn new(request: &CreateRequest) -> Arc<Self> {
-        Arc::new(Self {
-            request: request.clone(),
-            cancel: CancellationToken::new(),
-            done: CancellationToken::new(),
-        })
-    }
-
-    /// The answer to a State request. Creating may take minutes when code has to
-    /// be compiled; a client asks for the state before it kills.
-    fn describe(&self) -> StateResponse {
-        StateResponse {
-            id: self.request.id.clone(),
-            bundle: self.request.bundle.display().to_string(),
-            status: EnumOrUnknown::new(Status::CREATED),
-            stdin: self.request.stdio.stdin.clone(),
-            stdout: self.request.stdio.stdout.clone(),
-            stderr: self.request.stdio.stderr.clone(),
-            terminal: self.request.terminal,
-            ..StateResponse::default()
-        }
-    }
+/// What an id and an exec id name.
+enum Named {
+    Init(Arc<Task>),
+    Exec(Arc<Exec>),
 }
 
 impl TaskService {
@@ -107,7 +72,7 @@ impl TaskService {
             namespace: namespace.to_owned(),
             workload: Box::new(workload),
             publisher: Arc::new(publisher),
-            tasks: Mutex::default(),
+            tasks: Tasks::default(),
             creates: AtomicU64::new(0),
             shutdown: CancellationToken::new(),
         }))
@@ -134,7 +99,7 @@ impl TaskService {
         loop {
             sleep(idle).await;
             let before = std::mem::replace(&mut creates, self.0.creates.load(Ordering::Relaxed));
-            if before == creates && self.0.tasks().is_empty() {
+            if before == creates && self.0.tasks.is_empty() {
                 return;
             }
         }
@@ -148,11 +113,11 @@ impl TaskService {
     /// Ends every task: a create is given up, a running container gets SIGTERM
     /// and, if it has not ended within `grace`, SIGKILL.
     pub async fn terminate(&self, grace: Duration) {
-        let slots: Vec<Slot> = self.0.tasks().values().cloned().collect();
+        let slots = self.0.tasks.all();
         let mut live = Vec::new();
         for slot in slots {
             match slot {
-                Slot::Creating(creation) => creation.cancel.cancel(),
+                Slot::Creating(creation) => creation.cancel(),
                 Slot::Live(task) => live.push(task),
             }
         }
@@ -176,41 +141,21 @@ async fn all_ended(tasks: &[Arc<Task>]) {
 }
 
 impl Inner {
-    fn tasks(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The task of this id, which must exist.
     fn task(&self, id: &str) -> Result<Arc<Task>, Error> {
-        match self.tasks().get(id) {
-            Some(Slot::Live(task)) => Ok(Arc::clone(task)),
-            Some(Slot::Creating(_)) => {
-                Err(Error::NotFound(format!("task {id} is still being created")))
-            }
-            None => Err(Error::NotFound(format!("task {id} not found"))),
-        }
+        self.tasks.live(id)
     }
 
-    /// The task of this id, for a request about its first process.
-    fn init_of(&self, id: &str, exec_id: &str) -> Result<Arc<Task>, Error> {
+    /// The task of this id or another process in it, which must exist.
+    fn named(&self, id: &str, exec_id: &str) -> Result<Named, Error> {
         let task = self.task(id)?;
-        if exec_id.is_empty() {
-            return Ok(task);
-        }
-        Err(Error::NotFound(format!("process {exec_id} of task {id} not found")))
-    }
-
-    /// The create of this id, if one is under way.
-    fn creation(&self, id: &str) -> Option<Arc<Creation>> {
-        match self.tasks().get(id) {
-            Some(Slot::Creating(creation)) => Some(Arc::clone(creation)),
-            _ => None,
-        }
+        if exec_id.is_empty() { Ok(Named::Init(task)) } else { task.exec(exec_id).map(Named::Exec) }
     }
 
     async fn create(self: Arc<Self>, request: CreateRequest) -> Result<u32, Error> {
-        let reservation = Reservation::new(Arc::clone(&self), &request)?;
-        let cancel = reservation.creation.cancel.clone();
+        self.creates.fetch_add(1, Ordering::Relaxed);
+        let reservation = Reservation::new(&self.tasks, &request)?;
+        let cancel = reservation.cancel().clone();
         let container = self.workload.create(request.clone(), cancel).await?;
         let pid = container.pid();
         match reservation
@@ -225,59 +170,13 @@ impl Inner {
     }
 
     async fn delete(self: Arc<Self>, id: String) -> Result<DeleteResponse, Error> {
-        if let Some(creation) = self.creation(&id) {
-            creation.cancel.cancel();
-            creation.done.cancelled().await;
+        if let Some(creation) = self.tasks.creation(&id) {
+            creation.give_up().await;
         }
         let task = self.task(&id)?;
         let response = task.delete().await?;
-        self.tasks().remove(&id);
+        self.tasks.remove(&id);
         Ok(response)
-    }
-}
-
-/// A task id that is taken while its container is being made; given back on
-/// drop.
-struct Reservation {
-    inner: Arc<Inner>,
-    id: String,
-    creation: Arc<Creation>,
-    filled: bool,
-}
-
-impl Reservation {
-    fn new(inner: Arc<Inner>, request: &CreateRequest) -> Result<Self, Error> {
-        let (id, creation) = (request.id.as_str(), Creation::new(request));
-        inner.creates.fetch_add(1, Ordering::Relaxed);
-        let mut tasks = inner.tasks();
-        if tasks.contains_key(id) {
-            return Err(Error::AlreadyExists(format!("task {id} exists already")));
-        }
-        tasks.insert(id.to_owned(), Slot::Creating(Arc::clone(&creation)));
-        drop(tasks);
-        Ok(Self { inner, id: id.to_owned(), creation, filled: false })
-    }
-
-    /// Puts the task in, unless the create was given up meanwhile.
-    fn fill(mut self, task: impl FnOnce() -> Arc<Task>) -> Result<(), Error> {
-        let inner = Arc::clone(&self.inner);
-        let mut tasks = inner.tasks();
-        if self.creation.cancel.is_cancelled() {
-            drop(tasks);
-            return Err(Error::Failed(format!("task {} was ended during its creation", self.id)));
-        }
-        tasks.insert(self.id.clone(), Slot::Live(task()));
-        self.filled = true;
-        Ok(())
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if !self.filled {
-            self.inner.tasks().remove(&self.id);
-        }
-        self.creation.done.cancel();
     }
 }
 
@@ -289,37 +188,6 @@ async fn to_the_end<T: Send + 'static>(
         Ok(result) => Ok(result?),
         Err(error) => Err(Error::failed("the shim failed to carry out a request", &error).into()),
     }
-}
-
-fn create_request(namespace: &str, request: CreateTaskRequest) -> Result<CreateRequest, Error> {
-    if request.id.is_empty() || request.bundle.is_empty() {
-        return Err(Error::InvalidArgument("a task needs an id and a bundle".to_owned()));
-    }
-    if !request.checkpoint.is_empty() {
-        return Err(Error::Unimplemented(
-            "restoring from a checkpoint is not supported".to_owned(),
-        ));
-    }
-    let mount = |mount: Mount| RootfsMount {
-        kind: mount.type_,
-        source: mount.source,
-        target: mount.target,
-        options: mount.options,
-    };
-    Ok(CreateRequest {
-        stdio: StdioPaths {
-            id: request.id.clone(),
-            namespace: namespace.to_owned(),
-            stdin: request.stdin,
-            stdout: request.stdout,
-            stderr: request.stderr,
-        },
-        id: request.id,
-        bundle: request.bundle.into(),
-        rootfs: request.rootfs.into_iter().map(mount).collect(),
-        terminal: request.terminal,
-        options: request.options.into_option(),
-    })
 }
 
 // Every method is here: the generated default answers "not found", which
@@ -337,32 +205,49 @@ impl shim_async::Task for TaskService {
     }
 
     async fn start(&self, _: &TtrpcContext, request: StartRequest) -> TtrpcResult<StartResponse> {
-        let task = self.0.init_of(&request.id, &request.exec_id)?;
-        let pid = to_the_end(async move { task.start().await }).await?;
+        let named = self.0.named(&request.id, &request.exec_id)?;
+        let start = async move {
+            match named {
+                Named::Init(task) => task.start().await,
+                Named::Exec(exec) => exec.start().await,
+            }
+        };
+        let pid = to_the_end(start).await?;
         Ok(StartResponse { pid, ..StartResponse::default() })
     }
 
     async fn state(&self, _: &TtrpcContext, request: StateRequest) -> TtrpcResult<StateResponse> {
-        if let Some(creation) = self.0.creation(&request.id) {
+        if let Some(creation) = self.0.tasks.creation(&request.id) {
             return Ok(creation.describe());
         }
-        Ok(self.0.init_of(&request.id, &request.exec_id)?.describe())
+        Ok(match self.0.named(&request.id, &request.exec_id)? {
+            Named::Init(task) => task.describe(),
+            Named::Exec(exec) => exec.describe(),
+        })
     }
 
     async fn wait(&self, _: &TtrpcContext, request: WaitRequest) -> TtrpcResult<WaitResponse> {
-        let task = self.0.init_of(&request.id, &request.exec_id)?;
-        Ok(wait_response(task.ended().await))
+        Ok(wait_response(match self.0.named(&request.id, &request.exec_id)? {
+            Named::Init(task) => task.ended().await,
+            Named::Exec(exec) => exec.ended().await,
+        }))
     }
 
     async fn kill(&self, _: &TtrpcContext, request: KillRequest) -> TtrpcResult<Empty> {
-        if let Some(creation) = self.0.creation(&request.id)
+        if let Some(creation) = self.0.tasks.creation(&request.id)
             && ENDING.contains(&request.signal)
         {
-            creation.cancel.cancel();
+            creation.cancel();
             return Ok(Empty::new());
         }
-        let task = self.0.init_of(&request.id, &request.exec_id)?;
-        to_the_end(async move { task.kill(request.signal, request.all).await }).await?;
+        let named = self.0.named(&request.id, &request.exec_id)?;
+        let kill = async move {
+            match named {
+                Named::Init(task) => task.kill(request.signal, request.all).await,
+                Named::Exec(exec) => exec.kill(request.signal).await,
+            }
+        };
+        to_the_end(kill).await?;
         Ok(Empty::new())
     }
 
@@ -371,10 +256,11 @@ impl shim_async::Task for TaskService {
         _: &TtrpcContext,
         request: DeleteRequest,
     ) -> TtrpcResult<DeleteResponse> {
-        if !request.exec_id.is_empty() {
-            self.0.init_of(&request.id, &request.exec_id)?;
+        if request.exec_id.is_empty() {
+            return to_the_end(Arc::clone(&self.0).delete(request.id)).await;
         }
-        to_the_end(Arc::clone(&self.0).delete(request.id)).await
+        let task = self.0.task(&request.id)?;
+        to_the_end(async move { task.delete_exec(&request.exec_id).await }).await
     }
 
     async fn pids(&self, _: &TtrpcContext, request: PidsRequest) -> TtrpcResult<PidsResponse> {
@@ -422,31 +308,37 @@ impl shim_async::Task for TaskService {
     }
 
     async fn shutdown(&self, _: &TtrpcContext, _: ShutdownRequest) -> TtrpcResult<Empty> {
-        if self.0.tasks().is_empty() {
+        if self.0.tasks.is_empty() {
             self.0.shutdown.cancel();
         }
         Ok(Empty::new())
     }
 
     async fn close_io(&self, _: &TtrpcContext, request: CloseIORequest) -> TtrpcResult<Empty> {
-        let task = self.0.init_of(&request.id, &request.exec_id)?;
-        if request.stdin {
-            task.close_stdin();
+        match self.0.named(&request.id, &request.exec_id)? {
+            _ if !request.stdin => {}
+            Named::Init(task) => task.close_stdin(),
+            Named::Exec(exec) => exec.close_stdin(),
         }
         Ok(Empty::new())
     }
 
     async fn resize_pty(&self, _: &TtrpcContext, request: ResizePtyRequest) -> TtrpcResult<Empty> {
-        self.0.init_of(&request.id, &request.exec_id)?;
-        Err(unsupported(&request.id, "resizing a terminal").into())
+        // Terminals count in 16 bits.
+        let size = |characters: u32| u16::try_from(characters).unwrap_or(u16::MAX);
+        let (columns, rows) = (size(request.width), size(request.height));
+        match self.0.named(&request.id, &request.exec_id)? {
+            Named::Init(task) => task.resize(columns, rows).await?,
+            Named::Exec(exec) => exec.resize(columns, rows).await?,
+        }
+        Ok(Empty::new())
     }
 
     async fn exec(&self, _: &TtrpcContext, request: ExecProcessRequest) -> TtrpcResult<Empty> {
-        if let State::Stopped(_) | State::Deleting(_) = self.0.task(&request.id)?.state() {
-            let message = format!("task {} has ended", request.id);
-            return Err(Error::FailedPrecondition(message).into());
-        }
-        Err(unsupported(&request.id, "executing another process").into())
+        let task = self.0.task(&request.id)?;
+        let request = exec_request(&self.0.namespace, request)?;
+        to_the_end(async move { task.add_exec(request).await }).await?;
+        Ok(Empty::new())
     }
 
     async fn checkpoint(
@@ -455,13 +347,10 @@ impl shim_async::Task for TaskService {
         request: CheckpointTaskRequest,
     ) -> TtrpcResult<Empty> {
         self.0.task(&request.id)?;
-        Err(unsupported(&request.id, "a checkpoint").into())
+        // The status code alone does not reach people: newer clients show the text only.
+        let message = format!("a checkpoint is not implemented for task {}", request.id);
+        Err(Error::Unimplemented(message).into())
     }
-}
-
-/// The status code alone does not reach people: newer clients show the text only.
-fn unsupported(id: &str, what: &str) -> Error {
-    Error::Unimplemented(format!("{what} is not implemented for task {id}"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Opening a task's standard streams as containerd names them.
 
 mod logger;
+mod terminal;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
@@ -13,6 +14,8 @@ use rustix::fs::OFlags;
 
 use crate::error::Error;
 use logger::Logger;
+
+pub use terminal::Terminal;
 
 /// Where a task's standard streams go, as containerd sent it.
 ///
@@ -43,6 +46,20 @@ pub struct Stdio {
     pub stdout: OwnedFd,
     /// Standard error.
     pub stderr: OwnedFd,
+}
+
+impl Stdio {
+    /// The same streams once more.
+    ///
+    /// # Errors
+    /// Fails when the process has no descriptors left.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self {
+            stdin: self.stdin.try_clone()?,
+            stdout: self.stdout.try_clone()?,
+            stderr: self.stderr.try_clone()?,
+        })
+    }
 }
 
 /// What the shim keeps open while the container lives.

@@ -1,32 +1,39 @@
-//! One task: its container, its life cycle, and the events it publishes.
+//! One task: its container, the other processes in it, its life cycle, and the
+//! events it publishes.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use containerd_shim_protos::api::{
-    DeleteResponse, ProcessInfo, StateResponse, Status, WaitResponse,
-};
+use containerd_shim_protos::api::{DeleteResponse, ProcessInfo, StateResponse, WaitResponse};
 use containerd_shim_protos::events::task::{
     TaskCreate, TaskDelete, TaskExit, TaskIO, TaskOOM, TaskPaused, TaskResumed, TaskStart,
 };
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::protobuf::well_known_types::timestamp::Timestamp;
-use containerd_shim_protos::protobuf::{EnumOrUnknown, MessageField};
+use containerd_shim_protos::protobuf::{EnumOrUnknown, Message, MessageField};
+use containerd_shim_protos::shim::oci::ProcessDetails;
 use containerd_shim_protos::types::mount::Mount;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::events::Publisher;
-use crate::lifecycle::{Event, Lifecycle, State};
+use crate::exec::Exec;
+use crate::lifecycle::{Event, Lifecycle, SharedLifecycle, State};
 use crate::stdio::StdioPaths;
-use crate::workload::{Container, CreateRequest, Exit, RootfsMount};
+use crate::workload::{Container, CreateRequest, ExecRequest, Exit, RootfsMount};
 
 const SIGKILL: u32 = 9;
 /// How long a killed process may take to end; longer means that it hangs in the
 /// kernel.
 const KILLED: Duration = Duration::from_secs(10);
+/// How long the exit of a container waits for those of its other processes, which
+/// die with it.
+const EXECS_ENDED: Duration = Duration::from_secs(2);
+/// Type of the details about a process in a list of processes.
+const PROCESS_DETAILS: &str = "containerd.runc.v1.ProcessDetails";
 
 /// A task that containerd knows.
 pub(crate) struct Task {
@@ -37,8 +44,8 @@ pub(crate) struct Task {
     stdio: StdioPaths,
     container: Arc<dyn Container>,
     publisher: Arc<Publisher>,
-    lifecycle: Mutex<Lifecycle>,
-    exit: watch::Sender<Option<Exit>>,
+    life: SharedLifecycle,
+    execs: Mutex<HashMap<String, Arc<Exec>>>,
     last_stats: Mutex<Option<Any>>,
 }
 
@@ -50,7 +57,7 @@ impl Task {
         container: Arc<dyn Container>,
         publisher: Arc<Publisher>,
     ) -> Arc<Self> {
-        let (lifecycle, events) = Lifecycle::created(&request.id);
+        let (lifecycle, events) = Lifecycle::created(format!("task {}", request.id));
         let task = Arc::new(Self {
             id: request.id,
             bundle: request.bundle,
@@ -59,8 +66,8 @@ impl Task {
             stdio: request.stdio,
             container,
             publisher,
-            lifecycle: Mutex::new(lifecycle),
-            exit: watch::Sender::new(None),
+            life: SharedLifecycle::new(lifecycle),
+            execs: Mutex::default(),
             last_stats: Mutex::new(None),
         });
         for event in events {
@@ -71,31 +78,42 @@ impl Task {
     }
 
     async fn watch(self: Arc<Self>) {
-        let exit = self.container.wait().await;
+        let ended = self.container.wait();
+        tokio::pin!(ended);
+        let exit = loop {
+            tokio::select! {
+                biased;
+                exit = &mut ended => break exit,
+                () = self.container.out_of_memory() => {
+                    tracing::warn!(task = self.id, "a process was killed for want of memory");
+                    self.transition(|lifecycle| lifecycle.out_of_memory());
+                }
+            }
+        };
         // The last counters: a cgroup may vanish with its last process, but
         // containerd asks why a task ended after it has.
         if let Ok(stats) = self.container.stats().await {
             *lock(&self.last_stats) = Some(stats);
         }
         tracing::info!(task = self.id, status = exit.status, "container has ended");
+        let _ = timeout(EXECS_ENDED, self.execs_ended()).await;
         self.transition(|lifecycle| lifecycle.exited(exit));
     }
 
-    /// Makes a transition and publishes its events in one step, so that events
-    /// are published in the order of the transitions.
+    async fn execs_ended(&self) {
+        let execs: Vec<Arc<Exec>> = lock(&self.execs).values().cloned().collect();
+        for exec in execs.iter().filter(|exec| exec.is_started()) {
+            exec.ended().await;
+        }
+    }
+
     fn transition(&self, step: impl FnOnce(&mut Lifecycle) -> Vec<Event>) {
-        let mut lifecycle = lock(&self.lifecycle);
-        for event in step(&mut lifecycle) {
-            self.publish(event);
-        }
-        if let Some(exit) = lifecycle.exit() {
-            self.exit.send_if_modified(|known| known.replace(exit).is_none());
-        }
+        self.life.transition(step, |event| self.publish(event));
     }
 
     /// Starts the container; returns when it is ready to serve.
     pub(crate) async fn start(&self) -> Result<u32, Error> {
-        lock(&self.lifecycle).begin_start()?;
+        self.life.lock().begin_start()?;
         match self.container.start().await {
             Ok(()) => {
                 self.transition(Lifecycle::started);
@@ -114,24 +132,19 @@ impl Task {
     pub(crate) async fn kill(&self, signal: u32, all: bool) -> Result<(), Error> {
         // Processes of a container may outlive its first one; `all` reaches them.
         if !all {
-            lock(&self.lifecycle).check_alive()?;
+            self.life.lock().check_alive()?;
         }
         self.container.kill(signal, all).await
     }
 
     /// Waits for the end of the container.
     pub(crate) async fn ended(&self) -> Exit {
-        let mut exits = self.exit.subscribe();
-        match exits.wait_for(Option::is_some).await.map(|exit| *exit) {
-            Ok(Some(exit)) => exit,
-            // The sender lives as long as this task.
-            _ => Exit { status: 255, at: SystemTime::now(), out_of_memory: false },
-        }
+        self.life.ended().await
     }
 
     /// Freezes the container.
     pub(crate) async fn pause(&self) -> Result<(), Error> {
-        lock(&self.lifecycle).check_pause()?;
+        self.life.lock().check_pause()?;
         self.container.pause().await?;
         self.transition(Lifecycle::paused);
         Ok(())
@@ -139,7 +152,7 @@ impl Task {
 
     /// Lets the container go on.
     pub(crate) async fn resume(&self) -> Result<(), Error> {
-        lock(&self.lifecycle).check_resume()?;
+        self.life.lock().check_resume()?;
         self.container.resume().await?;
         self.transition(Lifecycle::resumed);
         Ok(())
@@ -147,13 +160,13 @@ impl Task {
 
     /// Changes resource limits.
     pub(crate) async fn update(&self, resources: Any) -> Result<(), Error> {
-        lock(&self.lifecycle).check_alive()?;
+        self.life.lock().check_alive()?;
         self.container.update(resources).await
     }
 
     /// Resource usage, after the end the last one.
     pub(crate) async fn stats(&self) -> Result<Any, Error> {
-        if lock(&self.lifecycle).exit().is_some()
+        if self.life.lock().exit().is_some()
             && let Some(stats) = lock(&self.last_stats).clone()
         {
             return Ok(stats);
@@ -167,7 +180,53 @@ impl Task {
         if !pids.contains(&self.pid()) {
             pids.insert(0, self.pid());
         }
-        pids.into_iter().map(|pid| ProcessInfo { pid, ..ProcessInfo::default() }).collect()
+        let execs: HashMap<u32, String> =
+            lock(&self.execs).values().map(|exec| (exec.pid(), exec.id().to_owned())).collect();
+        let info = |pid| ProcessInfo {
+            pid,
+            info: execs.get(&pid).map(|id| process_details(id)).into(),
+            ..ProcessInfo::default()
+        };
+        pids.into_iter().map(info).collect()
+    }
+
+    /// Adds another process, to be started later.
+    pub(crate) async fn add_exec(&self, request: ExecRequest) -> Result<(), Error> {
+        if self.life.lock().exit().is_some() {
+            return Err(Error::FailedPrecondition(format!("task {} has ended", self.id)));
+        }
+        let id = request.id.clone();
+        let exists =
+            || Error::AlreadyExists(format!("process {id} of task {} exists already", self.id));
+        if lock(&self.execs).contains_key(&id) {
+            return Err(exists());
+        }
+        let process = self.container.exec(request.clone()).await?;
+        match lock(&self.execs).entry(id.clone()) {
+            Entry::Occupied(_) => Err(exists()),
+            Entry::Vacant(place) => {
+                place.insert(Exec::new(&self.id, request, process, Arc::clone(&self.publisher)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Another process by its id.
+    pub(crate) fn exec(&self, id: &str) -> Result<Arc<Exec>, Error> {
+        let exec = lock(&self.execs).get(id).map(Arc::clone);
+        exec.ok_or_else(|| Error::NotFound(format!("process {id} of task {} not found", self.id)))
+    }
+
+    /// Removes another process that has ended or was never started.
+    pub(crate) async fn delete_exec(&self, id: &str) -> Result<DeleteResponse, Error> {
+        let response = self.exec(id)?.delete().await?;
+        lock(&self.execs).remove(id);
+        Ok(response)
+    }
+
+    /// Tells the container's terminal its size.
+    pub(crate) async fn resize(&self, columns: u16, rows: u16) -> Result<(), Error> {
+        self.container.resize(columns, rows).await
     }
 
     /// Ends the container's input.
@@ -183,9 +242,9 @@ impl Task {
             let _ = self.container.kill(SIGKILL, true).await;
             let _ = timeout(KILLED, self.ended()).await;
         }
-        let exit = lock(&self.lifecycle).begin_delete()?;
+        let exit = self.life.lock().begin_delete()?;
         if let Err(error) = self.container.delete().await {
-            lock(&self.lifecycle).delete_failed();
+            self.life.lock().delete_failed();
             return Err(error);
         }
         self.transition(Lifecycle::deleted);
@@ -202,29 +261,16 @@ impl Task {
     }
 
     pub(crate) fn state(&self) -> State {
-        lock(&self.lifecycle).state()
+        self.life.state()
     }
 
     /// The answer to a State request.
     pub(crate) fn describe(&self) -> StateResponse {
-        let (status, exit) = match self.state() {
-            State::Created | State::Starting { .. } => (Status::CREATED, None),
-            State::Running => (Status::RUNNING, None),
-            State::Paused => (Status::PAUSED, None),
-            State::Stopped(exit) | State::Deleting(exit) => (Status::STOPPED, Some(exit)),
-        };
         StateResponse {
             id: self.id.clone(),
             bundle: self.bundle.display().to_string(),
             pid: self.pid(),
-            status: EnumOrUnknown::new(status),
-            stdin: self.stdio.stdin.clone(),
-            stdout: self.stdio.stdout.clone(),
-            stderr: self.stdio.stderr.clone(),
-            terminal: self.terminal,
-            exit_status: exit.map_or(0, |exit| exit.status),
-            exited_at: exit.map(|exit| timestamp(exit.at)).into(),
-            ..StateResponse::default()
+            ..describe(self.state(), &self.stdio, self.terminal)
         }
     }
 
@@ -280,6 +326,31 @@ impl Task {
             pid: self.pid(),
             ..TaskCreate::default()
         }
+    }
+}
+
+/// The part of a State answer that is the same for tasks and their processes.
+pub(crate) fn describe(state: State, stdio: &StdioPaths, terminal: bool) -> StateResponse {
+    let exit = state.exit();
+    StateResponse {
+        status: EnumOrUnknown::new(state.status()),
+        stdin: stdio.stdin.clone(),
+        stdout: stdio.stdout.clone(),
+        stderr: stdio.stderr.clone(),
+        terminal,
+        exit_status: exit.map_or(0, |exit| exit.status),
+        exited_at: exit.map(|exit| timestamp(exit.at)).into(),
+        ..StateResponse::default()
+    }
+}
+
+fn process_details(exec_id: &str) -> Any {
+    let details = ProcessDetails { exec_id: exec_id.to_owned(), ..ProcessDetails::default() };
+    Any {
+        type_url: PROCESS_DETAILS.to_owned(),
+        // One string cannot fail to be encoded.
+        value: details.write_to_bytes().unwrap_or_default(),
+        ..Any::default()
     }
 }
 

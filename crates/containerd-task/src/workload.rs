@@ -68,9 +68,68 @@ pub trait Container: Send + Sync + 'static {
     /// Ends the container's standard input.
     fn close_stdin(&self);
 
+    /// Resolves when the kernel has killed a process of the container for want of
+    /// memory; [`Exit::out_of_memory`] tells of the kills that it has not told.
+    ///
+    /// Cancel safety: a dropped future loses nothing.
+    async fn out_of_memory(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    /// Prepares another process in the container, to be started later.
+    ///
+    /// Fails with [`Error::Unimplemented`] where there is nothing to execute.
+    async fn exec(&self, request: ExecRequest) -> Result<Arc<dyn ExecProcess>, Error>;
+
+    /// Tells the terminal, if there is one, its size in characters.
+    async fn resize(&self, _columns: u16, _rows: u16) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Removes what is left of a container whose first process has ended: other
     /// processes, cgroup, mounts. May be called again after an error.
     async fn delete(&self) -> Result<(), Error>;
+}
+
+/// Another process in a container. Methods are called in the order that the life
+/// cycle allows.
+#[async_trait]
+pub trait ExecProcess: Send + Sync + 'static {
+    /// Starts it and returns its process id in the shim's pid namespace. Called
+    /// at most once. After an error nothing of the process is left.
+    async fn start(&self) -> Result<u32, Error>;
+
+    /// Waits for its end and reaps it. Called exactly once, after it was started.
+    async fn wait(&self) -> Exit;
+
+    /// Sends a signal; called only while it runs.
+    ///
+    /// Fails with [`Error::NotFound`] when it has ended.
+    async fn kill(&self, signal: u32) -> Result<(), Error>;
+
+    /// Ends its standard input.
+    fn close_stdin(&self);
+
+    /// Tells its terminal, if there is one, the size in characters.
+    async fn resize(&self, _columns: u16, _rows: u16) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Lets go of what is left of a process that has ended or was never started.
+    async fn delete(&self);
+}
+
+/// What containerd asks for when it wants another process in a container.
+#[derive(Debug, Clone)]
+pub struct ExecRequest {
+    /// Id of the process, unique in its container.
+    pub id: String,
+    /// Whether a terminal is wanted.
+    pub terminal: bool,
+    /// Where the standard streams go.
+    pub stdio: StdioPaths,
+    /// An OCI `Process` in JSON.
+    pub process: Vec<u8>,
 }
 
 /// What containerd asks for when it creates a task.

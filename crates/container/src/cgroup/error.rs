@@ -14,6 +14,9 @@ pub enum CgroupError {
     /// `linux.cgroupsPath` is no path below the root.
     #[error("{0:?} is not a path of a cgroup")]
     InvalidPath(String),
+    /// A process is in no cgroup of its own.
+    #[error("process {0} is in no control group of its own")]
+    NotItsOwn(u32),
     /// The folder cannot be made.
     #[error("cannot create a cgroup")]
     Create(#[source] std::io::Error),

@@ -67,6 +67,14 @@ impl Layout {
         Ok(Self { hierarchies })
     }
 
+    /// Every hierarchy.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Hierarchy> {
+        match &self.hierarchies {
+            Hierarchies::V1(hierarchies) => hierarchies.iter(),
+            Hierarchies::V2(unified) => std::slice::from_ref(unified).iter(),
+        }
+    }
+
     /// The folders of the calling process, each with the name under which its
     /// hierarchy is usually seen below `/sys/fs/cgroup` (empty for version 2).
     pub(crate) fn own_folders(&self) -> Vec<(String, PathBuf)> {

@@ -12,6 +12,7 @@ use rustix::mount::{
     unmount,
 };
 
+use super::mount_data::mount_data;
 use super::mount_options::{ContainerMount, MountKind, MountOptions, RootLayer};
 use super::root::{Root, attach, copy_of, copy_of_path, is_folder};
 use super::{EnterError, system};
@@ -43,6 +44,16 @@ pub(super) fn mount_root(bundle: &Bundle, mounts: &[RootLayer]) -> Result<Root, 
     Root::open_root(&path).map_err(system(|| format!("open {}", path.display())))
 }
 
+/// Mounts a root filesystem for another program, seen by this mount namespace and
+/// its peers. What was mounted before a failure stays.
+pub(super) fn mount_visibly(layers: &[RootLayer], path: &Path) -> Result<(), EnterError> {
+    layers.iter().try_for_each(|layer| {
+        let attempt =
+            || format!("mount the root filesystem ({}) at {}", layer.kind, path.display());
+        mount_layer(layer, path).map_err(system(attempt))
+    })
+}
+
 const PRIVATE: MountChange =
     MountChange { set: 0, clear: 0, propagation: libc::MS_PRIVATE, recursive: true };
 
@@ -55,15 +66,8 @@ fn mount_layer(layer: &RootLayer, target: &Path) -> Result<(), Errno> {
     }
     // The older interface, because the newer one limits a value to 255 bytes and
     // an overlay's list of layers is longer.
-    let data: Vec<String> = options
-        .data
-        .iter()
-        .map(|(key, value)| match value {
-            Some(value) => format!("{key}={value}"),
-            None => key.clone(),
-        })
-        .collect();
-    let data = CString::new(data.join(",")).map_err(|_| Errno::INVAL)?;
+    let (data, _ancestor) = mount_data(&options.data)?;
+    let data = CString::new(data).map_err(|_| Errno::INVAL)?;
     let mut flags = MountFlags::empty();
     for (attribute, flag) in [
         (MountAttrFlags::MOUNT_ATTR_RDONLY, MountFlags::RDONLY),

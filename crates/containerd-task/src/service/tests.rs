@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::SystemTime;
 
+use containerd_shim_protos::api::Status;
 use containerd_shim_protos::events::task::{TaskExit, TaskStart};
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
@@ -15,10 +16,12 @@ use containerd_shim_protos::shim_async::{Client, Events, TaskClient, create_even
 use containerd_shim_protos::ttrpc::asynchronous::Server;
 use containerd_shim_protos::ttrpc::asynchronous::transport::Listener;
 use containerd_shim_protos::ttrpc::{self, Code, context::Context};
+use std::sync::Mutex;
+
 use tokio::sync::{Notify, watch};
 
 use super::*;
-use crate::workload::{Container, Exit};
+use crate::workload::{Container, ExecProcess, ExecRequest, Exit};
 
 /// A workload whose containers do what their ids say: `hang-create`,
 /// `fail-create`, `fail-start`, `instant` (ends with 3 while it starts), `slow-delete`.
@@ -29,6 +32,7 @@ struct Fake(Arc<FakeState>);
 struct FakeState {
     containers: Mutex<HashMap<String, Arc<FakeContainer>>>,
     gone: Mutex<Vec<String>>,
+    out_of_memory: Notify,
 }
 
 struct FakeContainer {
@@ -129,6 +133,21 @@ impl Container for FakeContainer {
 
     fn close_stdin(&self) {}
 
+    async fn out_of_memory(&self) {
+        self.state.out_of_memory.notified().await;
+    }
+
+    async fn exec(&self, request: ExecRequest) -> Result<Arc<dyn ExecProcess>, Error> {
+        if request.process == b"shell" {
+            return Err(Error::Unimplemented("there is nothing to execute".to_owned()));
+        }
+        Ok(Arc::new(FakeExec {
+            container: self.exit.clone(),
+            request,
+            exit: watch::Sender::new(None),
+        }))
+    }
+
     async fn delete(&self) -> Result<(), Error> {
         assert!(self.exit.borrow().is_some(), "deleted while running");
         if self.id.starts_with("slow-delete") {
@@ -137,6 +156,46 @@ impl Container for FakeContainer {
         self.state.gone.lock().unwrap().push(self.id.clone());
         Ok(())
     }
+}
+
+/// A process that ends with its container, or by a signal; one that is called
+/// `fail` cannot be started.
+struct FakeExec {
+    request: ExecRequest,
+    container: watch::Sender<Option<Exit>>,
+    exit: watch::Sender<Option<Exit>>,
+}
+
+#[async_trait]
+impl ExecProcess for FakeExec {
+    async fn start(&self) -> Result<u32, Error> {
+        if self.request.id == "fail" {
+            return Err(Error::Failed("no such program".to_owned()));
+        }
+        Ok(4711)
+    }
+
+    async fn wait(&self) -> Exit {
+        let (mut container, mut own) = (self.container.subscribe(), self.exit.subscribe());
+        let own = tokio::select! {
+            _ = container.wait_for(Option::is_some) => None,
+            exit = own.wait_for(Option::is_some) => *exit.unwrap(),
+        };
+        if own.is_none() {
+            sleep(Duration::from_millis(20)).await;
+        }
+        own.unwrap_or(Exit { status: 137, at: SystemTime::now(), out_of_memory: false })
+    }
+
+    async fn kill(&self, signal: u32) -> Result<(), Error> {
+        let exit = Exit { status: 128 + signal, at: SystemTime::now(), out_of_memory: false };
+        self.exit.send_replace(Some(exit));
+        Ok(())
+    }
+
+    fn close_stdin(&self) {}
+
+    async fn delete(&self) {}
 }
 
 /// A containerd that records events, and may take its time or break off.
@@ -282,6 +341,41 @@ impl Setup {
         Ok(response.stats.value.clone())
     }
 
+    async fn exec(&self, id: &str, exec_id: &str, process: &str) -> TtrpcResult<Empty> {
+        let spec = Any { value: process.as_bytes().to_vec(), ..Any::default() };
+        let request = ExecProcessRequest {
+            id: id.to_owned(),
+            exec_id: exec_id.to_owned(),
+            spec: MessageField::some(spec),
+            ..ExecProcessRequest::default()
+        };
+        self.client.exec(Context::default(), &request).await
+    }
+
+    async fn start_exec(&self, id: &str, exec_id: &str) -> TtrpcResult<u32> {
+        let (id, exec_id) = (id.to_owned(), exec_id.to_owned());
+        let request = StartRequest { id, exec_id, ..StartRequest::default() };
+        self.client.start(Context::default(), &request).await.map(|response| response.pid)
+    }
+
+    async fn kill_exec(&self, id: &str, exec_id: &str) -> TtrpcResult<Empty> {
+        let (id, exec_id) = (id.to_owned(), exec_id.to_owned());
+        let request = KillRequest { id, exec_id, signal: 15, ..KillRequest::default() };
+        self.client.kill(Context::default(), &request).await
+    }
+
+    async fn wait_exec(&self, id: &str, exec_id: &str) -> TtrpcResult<u32> {
+        let (id, exec_id) = (id.to_owned(), exec_id.to_owned());
+        let request = WaitRequest { id, exec_id, ..WaitRequest::default() };
+        self.client.wait(Context::default(), &request).await.map(|response| response.exit_status)
+    }
+
+    async fn delete_exec(&self, id: &str, exec_id: &str) -> TtrpcResult<DeleteResponse> {
+        let (id, exec_id) = (id.to_owned(), exec_id.to_owned());
+        let request = DeleteRequest { id, exec_id, ..DeleteRequest::default() };
+        self.client.delete(Context::default(), &request).await
+    }
+
     fn container(&self, id: &str) -> Arc<FakeContainer> {
         Arc::clone(&self.workload.0.containers.lock().unwrap()[id])
     }
@@ -318,6 +412,67 @@ async fn a_task_lives_and_its_events_come_in_order_and_once() {
     assert_eq!(setup.recorder.topics("a", 4).await, WHOLE_LIFE);
     assert_eq!(code(setup.status("a").await), Code::NOT_FOUND);
     assert_eq!(*setup.container("a").waited.lock().unwrap(), 1, "one owner of the status");
+}
+
+#[tokio::test]
+async fn a_process_in_a_task_has_a_life_of_its_own() {
+    let setup = Setup::new().await;
+    setup.run("a").await;
+    setup.exec("a", "e", "true").await.unwrap();
+    assert_eq!(code(setup.exec("a", "e", "true").await), Code::ALREADY_EXISTS);
+    assert_eq!(code(setup.kill_exec("a", "e").await), Code::FAILED_PRECONDITION);
+    assert_eq!(setup.start_exec("a", "e").await.unwrap(), 4711);
+    assert_eq!(code(setup.delete_exec("a", "e").await), Code::FAILED_PRECONDITION);
+    setup.kill_exec("a", "e").await.unwrap();
+    assert_eq!(setup.wait_exec("a", "e").await.unwrap(), 143);
+    assert_eq!(code(setup.kill_exec("a", "e").await), Code::NOT_FOUND);
+    assert_eq!(setup.delete_exec("a", "e").await.unwrap().exit_status, 143);
+    assert_eq!(code(setup.wait_exec("a", "e").await), Code::NOT_FOUND);
+    let events = ["/tasks/exec-added", "/tasks/exec-started", "/tasks/exit"];
+    assert_eq!(setup.recorder.topics("a", 5).await[2..], events);
+    assert_eq!(setup.status("a").await.unwrap(), Status::RUNNING);
+}
+
+#[tokio::test]
+async fn the_exits_of_processes_in_a_task_come_before_its_own() {
+    let setup = Setup::new().await;
+    setup.run("a").await;
+    setup.exec("a", "e", "sleep").await.unwrap();
+    setup.start_exec("a", "e").await.unwrap();
+    setup.kill("a", 9).await.unwrap();
+    setup.wait("a").await.unwrap();
+    let exits = |envelope: &Envelope| TaskExit::parse_from_bytes(&envelope.event.value).unwrap().id;
+    setup.recorder.topics("a", 6).await;
+    let seen = setup.recorder.seen.lock().unwrap();
+    let exits: Vec<String> =
+        seen.iter().filter(|envelope| envelope.topic == "/tasks/exit").map(exits).collect();
+    assert_eq!(exits, ["e", "a"]);
+}
+
+#[tokio::test]
+async fn a_process_that_cannot_be_added_or_started_leaves_nothing() {
+    let setup = Setup::new().await;
+    setup.run("a").await;
+    assert_eq!(code(setup.exec("a", "e", "shell").await), Code::UNIMPLEMENTED);
+    assert_eq!(code(setup.start_exec("a", "e").await), Code::NOT_FOUND);
+    setup.exec("a", "fail", "x").await.unwrap();
+    assert_eq!(code(setup.start_exec("a", "fail").await), Code::UNKNOWN);
+    assert_eq!(setup.wait_exec("a", "fail").await.unwrap(), 255);
+    setup.delete_exec("a", "fail").await.unwrap();
+    setup.exec("a", "never", "x").await.unwrap();
+    setup.delete_exec("a", "never").await.unwrap();
+    setup.kill("a", 9).await.unwrap();
+    setup.wait("a").await.unwrap();
+    assert_eq!(code(setup.exec("a", "late", "x").await), Code::FAILED_PRECONDITION);
+}
+
+#[tokio::test]
+async fn a_kill_for_want_of_memory_is_published_while_the_task_goes_on() {
+    let setup = Setup::new().await;
+    setup.run("a").await;
+    setup.workload.0.out_of_memory.notify_one();
+    assert_eq!(setup.recorder.topics("a", 3).await[2], "/tasks/oom");
+    assert_eq!(setup.status("a").await.unwrap(), Status::RUNNING);
 }
 
 #[tokio::test]
@@ -387,7 +542,7 @@ async fn a_kill_or_a_delete_gives_up_a_create() {
     for end in ["kill", "delete"] {
         let create = setup.create("hang-create");
         let end = async {
-            while setup.service.0.creation("hang-create").is_none() {
+            while setup.service.0.tasks.creation("hang-create").is_none() {
                 sleep(Duration::from_millis(1)).await;
             }
             assert_eq!(setup.connect("hang-create").await.task_pid, 0);
@@ -455,12 +610,11 @@ async fn what_is_not_supported_is_unimplemented_and_never_not_found() {
     setup.run("a").await;
     let id = || "a".to_owned();
     let context = Context::default;
-    let exec = ExecProcessRequest { id: id(), exec_id: id(), ..ExecProcessRequest::default() };
-    assert_eq!(code(setup.client.exec(context(), &exec).await), Code::UNIMPLEMENTED);
+    assert_eq!(code(setup.exec("a", "e", "shell").await), Code::UNIMPLEMENTED);
     let checkpoint = CheckpointTaskRequest { id: id(), ..CheckpointTaskRequest::default() };
     assert_eq!(code(setup.client.checkpoint(context(), &checkpoint).await), Code::UNIMPLEMENTED);
     let resize = ResizePtyRequest { id: id(), ..ResizePtyRequest::default() };
-    assert_eq!(code(setup.client.resize_pty(context(), &resize).await), Code::UNIMPLEMENTED);
+    setup.client.resize_pty(context(), &resize).await.unwrap();
     let close = CloseIORequest { id: id(), stdin: true, ..CloseIORequest::default() };
     setup.client.close_io(context(), &close).await.unwrap();
 }
@@ -510,7 +664,7 @@ async fn fifty_tasks_at_once_each_have_their_own_life() {
     for life in lives.collect::<Vec<_>>() {
         life.await.unwrap();
     }
-    assert!(setup.service.0.tasks().is_empty());
+    assert!(setup.service.0.tasks.is_empty());
 }
 
 #[tokio::test]
@@ -524,7 +678,7 @@ async fn a_create_whose_caller_goes_away_is_carried_out() {
     let brief = ttrpc::context::with_duration(Duration::from_millis(20));
     assert!(setup.client.create(brief, &request).await.is_err());
     sleep(Duration::from_millis(20)).await;
-    assert!(setup.service.0.creation("hang-create").is_some());
+    assert!(setup.service.0.tasks.creation("hang-create").is_some());
     assert_eq!(code(setup.delete("hang-create").await), Code::NOT_FOUND);
 }
 

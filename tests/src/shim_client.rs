@@ -1,0 +1,237 @@
+//! One shim without a containerd: its daemon, a client of its Task service, and
+//! the events it publishes.
+
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use containerd_shim_protos::api::Empty;
+use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
+use containerd_shim_protos::protobuf::Message as _;
+use containerd_shim_protos::shim::events::ForwardRequest;
+use containerd_shim_protos::shim_sync::{Client, Events, TaskClient, create_events};
+use containerd_shim_protos::ttrpc::{self, Server, TtrpcContext};
+use fs_err as fs;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::{Value, json};
+
+use crate::process::{output_of, processes_of, send_signal, wait_until};
+use crate::workspace::images;
+
+/// The containerd namespace that these shims are told.
+pub const NAMESPACE: &str = "spinlet-test-calls";
+
+/// A shim's folder: bundles, sockets, events.
+pub struct ShimClient {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+    /// The Task service.
+    pub client: TaskClient,
+    topics: Arc<Mutex<Vec<String>>>,
+    _events: Server,
+    /// The reader that shims expect of their log.
+    _log: fs::File,
+}
+
+struct Recorder(Arc<Mutex<Vec<String>>>);
+
+impl Events for Recorder {
+    fn forward(&self, _: &TtrpcContext, request: ForwardRequest) -> ttrpc::Result<Empty> {
+        let topic = request.envelope.topic.clone();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(topic);
+        Ok(Empty::new())
+    }
+}
+
+impl ShimClient {
+    /// Starts a shim for the bundle of a container `id` that runs `script`.
+    ///
+    /// # Errors
+    /// Fails when the shim does not start.
+    pub fn start(program: &Path, id: &str, script: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("spinlet-test-").tempdir()?;
+        let topics = Arc::new(Mutex::new(Vec::new()));
+        let socket = format!("unix://{}", folder.path().join("events").display());
+        let recorder = Arc::new(Recorder(Arc::clone(&topics)));
+        let mut events = Server::new().bind(&socket)?.register_service(create_events(recorder));
+        events.start()?;
+        let log = log_in(&make_bundle(folder.path(), id, script)?)?;
+        let answer = folder.path().join("answer");
+        let mut start = start_command(program, folder.path(), id)?;
+        let status = start.stdout(fs::File::create(&answer)?.into_parts().0).status()?;
+        ensure!(status.success(), "{} does not start: {status}", program.display());
+        let result = BootstrapResult::parse_from_bytes(&fs::read(answer)?)?;
+        let client = TaskClient::new(Client::connect(&result.address)?);
+        Ok(Self { folder, program: program.to_owned(), client, topics, _events: events, _log: log })
+    }
+
+    /// The bundle of a container, which is made if it is new.
+    ///
+    /// # Errors
+    /// Fails when its files cannot be written.
+    pub fn bundle(&self, id: &str, script: &str) -> Result<PathBuf> {
+        make_bundle(self.folder.path(), id, script)
+    }
+
+    /// The topics of all events so far.
+    pub fn topics(&self) -> Vec<String> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until so many events have come; returns all there are.
+    pub fn wait_for_events(&self, count: usize) -> Vec<String> {
+        let enough = || Ok((self.topics().len() >= count).then_some(()));
+        let _ = wait_until(Duration::from_secs(10), enough);
+        self.topics()
+    }
+
+    /// Runs the shim's `delete` for a container.
+    ///
+    /// # Errors
+    /// Fails when that does.
+    pub fn clean_up(&self, id: &str) -> Result<()> {
+        clean_up(&self.program, self.folder.path(), id)
+    }
+}
+
+impl Drop for ShimClient {
+    fn drop(&mut self) {
+        for process in processes_of(self.folder.path()) {
+            if process.program.starts_with("containerd-shim") {
+                let _ = send_signal(process.pid, rustix::process::Signal::KILL);
+            }
+        }
+        for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
+            if entry.path().join("config.json").exists() {
+                let _ = self.clean_up(&entry.file_name().to_string_lossy());
+            }
+        }
+    }
+}
+
+/// The pipe in a bundle that a shim writes its log to, open for reading.
+fn log_in(bundle: &Path) -> Result<fs::File> {
+    let path = bundle.join("log");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    Ok(fs::OpenOptions::new().read(true).write(true).open(path)?)
+}
+
+/// A `start` of a shim as the newest containerd runs it, in the bundle of `id`.
+///
+/// # Errors
+/// Fails when the parameters cannot be written.
+pub fn start_command(program: &Path, folder: &Path, id: &str) -> Result<Command> {
+    let parameters = BootstrapParams {
+        instance_id: id.to_owned(),
+        namespace: NAMESPACE.to_owned(),
+        containerd_ttrpc_address: folder.join("events").display().to_string(),
+        containerd_grpc_address: folder.join("containerd.sock").display().to_string(),
+        containerd_binary: "/bin/true".to_owned(),
+        ..BootstrapParams::default()
+    };
+    let input = folder.join("parameters");
+    fs::write(&input, parameters.write_to_bytes()?)?;
+    let mut command = shim_command(program, folder, id);
+    command.arg("start").current_dir(folder.join(id));
+    command.stdin(fs::File::open(&input)?.into_parts().0).stdout(Stdio::null());
+    Ok(command)
+}
+
+/// Runs a shim's `delete` as containerd does when the shim is gone.
+///
+/// # Errors
+/// Fails when the program does.
+pub fn clean_up(program: &Path, folder: &Path, id: &str) -> Result<()> {
+    let mut command = shim_command(program, folder, id);
+    let bundle = folder.join(id);
+    command.arg("-bundle").arg(&bundle).arg("delete").current_dir(&bundle);
+    let output = command.stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "delete of {id} fails: {said}");
+    Ok(())
+}
+
+fn shim_command(program: &Path, folder: &Path, id: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(["-namespace", NAMESPACE, "-id", id, "-publish-binary", "/bin/true"])
+        .arg("-address")
+        .arg(folder.join("containerd.sock"))
+        .env("TTRPC_ADDRESS", folder.join("events"))
+        .env("SPINLET_STATE_DIR", folder.join("state"));
+    command
+}
+
+/// Numbers that look random and are the same in each run with one seed.
+#[derive(Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// A number below the limit.
+    pub fn below(&mut self, limit: usize) -> usize {
+        // Knuth's MMIX generator; the high bits are the good ones.
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap_or(0) % limit
+    }
+}
+
+/// Makes the bundle of a container that runs `script` in busybox.
+///
+/// # Errors
+/// Fails when the image is not built or a file cannot be written.
+pub fn make_bundle(folder: &Path, id: &str, script: &str) -> Result<PathBuf> {
+    let bundle = folder.join(id);
+    if bundle.join("config.json").exists() {
+        return Ok(bundle);
+    }
+    fs::create_dir_all(bundle.join("rootfs"))?;
+    let layer = folder.join("layer");
+    if !layer.exists() {
+        fs::create_dir_all(&layer)?;
+        let mut untar = Command::new("tar");
+        untar.arg("-xf").arg(images()?.join("busybox.tar")).arg("-C").arg(&layer);
+        output_of(&mut untar, Duration::from_secs(20))?;
+    }
+    symlink("/nonexistent", bundle.join("work"))?;
+    let mut file = fs::File::create(bundle.join("config.json"))?;
+    file.write_all(spec(id, &layer, script).to_string().as_bytes())?;
+    Ok(bundle)
+}
+
+/// A container with its own namespaces, all others of this machine's.
+fn spec(id: &str, rootfs: &Path, script: &str) -> Value {
+    let kinds = ["pid", "ipc", "uts", "mount", "network"];
+    json!({
+        "ociVersion": "1.0.2",
+        "annotations": { "io.kubernetes.cri.sandbox-id": "calls" },
+        "process": process(script),
+        "root": { "path": rootfs },
+        "hostname": id,
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"] },
+        ],
+        "linux": {
+            "namespaces": kinds.map(|kind| json!({ "type": kind })),
+            "cgroupsPath": format!("/{NAMESPACE}/{}-{id}", std::process::id()),
+            "resources": { "devices": [{ "allow": true, "access": "rwm" }] },
+        },
+    })
+}
+
+/// An OCI process that runs a script.
+pub fn process(script: &str) -> Value {
+    json!({
+        "cwd": "/",
+        "user": { "uid": 0, "gid": 0 },
+        "args": ["/bin/sh", "-c", script],
+        "env": ["PATH=/bin"],
+        "capabilities": { "bounding": ["CAP_KILL"], "effective": ["CAP_KILL"],
+                          "permitted": ["CAP_KILL"] },
+    })
+}

@@ -1,0 +1,131 @@
+//! The Task service call by call, without a containerd: under many quick ends and
+//! sudden deaths.
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use containerd_shim_protos::api::{
+    CreateTaskRequest, DeleteRequest, ExecProcessRequest, StartRequest, WaitRequest,
+};
+use containerd_shim_protos::protobuf::MessageField;
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::ttrpc::context;
+use integration_tests::process::{processes_of, wait_until};
+use integration_tests::shim_client::{
+    Random, ShimClient, clean_up, make_bundle, process, start_command,
+};
+use integration_tests::workspace::{programs, require_root};
+
+/// Goes on until it is told to end, which takes it a moment.
+const PATIENT: &str = "trap 'exit 7' TERM; while :; do sleep 0.02; done";
+
+fn ours() -> Result<PathBuf> {
+    Ok(programs()?.join("containerd-shim-spin-v2"))
+}
+
+fn limit() -> context::Context {
+    context::with_duration(Duration::from_secs(30))
+}
+
+#[test]
+fn a_thousand_immediate_exits_keep_their_codes() -> Result<()> {
+    require_root()?;
+    let shim = ShimClient::start(&ours()?, "many", PATIENT)?;
+    let create = |id: &str, script: &str| -> Result<()> {
+        let bundle = shim.bundle(id, script)?.display().to_string();
+        let request =
+            CreateTaskRequest { id: id.to_owned(), bundle, ..CreateTaskRequest::default() };
+        shim.client.create(limit(), &request)?;
+        let request = StartRequest { id: id.to_owned(), ..StartRequest::default() };
+        shim.client.start(limit(), &request)?;
+        Ok(())
+    };
+    let end = |id: &str, exec_id: &str| -> Result<u32> {
+        let (id, exec_id) = (id.to_owned(), exec_id.to_owned());
+        let wait =
+            WaitRequest { id: id.clone(), exec_id: exec_id.clone(), ..WaitRequest::default() };
+        let waited = shim.client.wait(limit(), &wait)?.exit_status;
+        let delete = DeleteRequest { id, exec_id, ..DeleteRequest::default() };
+        let deleted = shim.client.delete(limit(), &delete)?.exit_status;
+        ensure!(waited == deleted, "{waited} and {deleted}");
+        Ok(waited)
+    };
+    create("many", PATIENT)?;
+    let exec = |number: u32| -> Result<()> {
+        let (id, exec_id) = ("many".to_owned(), format!("e{number}"));
+        let value = process(&format!("exit {}", number % 256)).to_string().into_bytes();
+        let request = ExecProcessRequest {
+            id: id.clone(),
+            exec_id: exec_id.clone(),
+            spec: MessageField::some(Any { value, ..Any::default() }),
+            ..ExecProcessRequest::default()
+        };
+        shim.client.exec(limit(), &request)?;
+        let request = StartRequest { id, exec_id: exec_id.clone(), ..StartRequest::default() };
+        shim.client.start(limit(), &request)?;
+        let code = end("many", &exec_id)?;
+        ensure!(code == number % 256, "process {number} ended with {code}");
+        Ok(())
+    };
+    let whole = |number: u32| -> Result<()> {
+        let id = format!("c{number}");
+        create(&id, &format!("exit {}", number % 256))?;
+        let code = end(&id, "")?;
+        ensure!(code == number % 256, "container {number} ended with {code}");
+        Ok(())
+    };
+    thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = (0..8_u32)
+            .map(|worker| {
+                scope.spawn(move || {
+                    let mut numbers = (worker..1000).step_by(8);
+                    // Every tenth is a container of its own.
+                    numbers.try_for_each(|n| if n % 10 == 0 { whole(n) } else { exec(n) })
+                })
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    // Of each container create, start, exit, delete; of each process added, started, exit.
+    let expected = 2 + 100 * 4 + 900 * 3;
+    let topics = shim.wait_for_events(expected);
+    ensure!(topics.len() == expected, "{} events instead of {expected}", topics.len());
+    Ok(())
+}
+
+#[test]
+fn a_start_that_is_killed_at_any_moment_leaves_nothing() -> Result<()> {
+    require_root()?;
+    let program = ours()?;
+    let folder = tempfile::Builder::new().prefix("spinlet-test-").tempdir()?;
+    let mut random = Random(7);
+    for offset in 0..200 {
+        let id = format!("k{offset}");
+        make_bundle(folder.path(), &id, PATIENT)?;
+        let config = folder.path().join(&id).join("config.json");
+        let own_group = fs_err::read_to_string(&config)?.replace("\"calls\"", &format!("\"{id}\""));
+        fs_err::write(&config, own_group)?;
+        let mut start =
+            start_command(&program, folder.path(), &id)?.stderr(Stdio::null()).spawn()?;
+        thread::sleep(Duration::from_micros(random.below(20_000) as u64));
+        start.kill()?;
+        start.wait()?;
+        clean_up(&program, folder.path(), &id).with_context(|| format!("after offset {offset}"))?;
+    }
+    // A daemon that nobody ever called ends by itself.
+    let gone = || Ok(processes_of(folder.path()).is_empty().then_some(()));
+    wait_until(Duration::from_mins(1), gone).context("shims are left")?;
+    for offset in 0..200 {
+        let address = folder.path().join(format!("k{offset}")).join("address");
+        if let Ok(address) = fs_err::read_to_string(address) {
+            let socket = address.trim_start_matches("unix://");
+            ensure!(!Path::new(socket).exists(), "{socket} is left");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! What the installer DaemonSet runs on each node.
+//!
+//! `run` installs, verifies, labels the node and then waits, idle, until the pod
+//! ends; `remove` takes everything back. The node's file system is mounted at
+//! `SPINLET_NODE_ROOT`, and its service manager is reached by entering the
+//! namespaces of its first process.
+
+mod enter;
+mod node;
+mod settings;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use fs_err as fs;
+use node_install::{Cri, Distribution, Facts, Plan, ServiceManager};
+use process_setup::Environment;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::node::Node;
+use crate::settings::Settings;
+
+/// Installs Spinlet on the node that this process runs on.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install, verify, label the node, and wait.
+    Run,
+    /// Take the installation back.
+    Remove,
+    /// Run a program of the node in the node's own namespaces.
+    #[command(hide = true)]
+    Enter {
+        /// The program and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        // Before any thread exists: a process with threads cannot change its
+        // mount namespace.
+        Command::Enter { words } => enter::exec(&words),
+        Command::Run => with_runtime(run),
+        Command::Remove => with_runtime(remove),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", process_setup::chain(error.as_ref()));
+            process_setup::ExitCode::Failure.into()
+        }
+    }
+}
+
+fn with_runtime<F>(command: impl FnOnce(Settings) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    process_setup::start_logging("info", process_setup::LogFormat::Text)?;
+    let settings = Settings::read(&Environment::of_process())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(command(settings))
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let node = Node::of(&settings).await?;
+    if let Err(error) = install(&settings).await {
+        let reason = process_setup::chain(error.as_ref());
+        node.report_failure(&reason).await;
+        return Err(error);
+    }
+    node.report_ready().await?;
+    tracing::info!("the node is ready for Spin apps");
+    told_to_stop().await;
+    Ok(())
+}
+
+async fn install(settings: &Settings) -> anyhow::Result<()> {
+    let plan = plan(settings).await?;
+    tracing::info!("plan for {plan}");
+    let program = fs::read(&settings.shim).context("the image carries no shim")?;
+    let (root, mut containerd) = (settings.root.clone(), service_manager(settings)?);
+    let done = tokio::task::spawn_blocking(move || {
+        node_install::install(&root, &plan, &program, &mut containerd)
+    })
+    .await??;
+    tracing::info!(changed = done.program_changed, restarted = done.restarted, "installed");
+    Ok(())
+}
+
+async fn plan(settings: &Settings) -> anyhow::Result<Plan> {
+    Ok(node_install::plan(&facts(settings).await?)?)
+}
+
+async fn facts(settings: &Settings) -> anyhow::Result<Facts> {
+    let distribution = Distribution::of(&settings.root);
+    if matches!(distribution, Distribution::Bottlerocket | Distribution::Talos) {
+        // Nothing is asked where nothing can be done; the plan says so.
+        let version = node_install::Version { major: 2, minor: 0 };
+        return Ok(Facts::read(&settings.root, version, Vec::new())?);
+    }
+    let mut cri = Cri::connect(&socket(settings)).await?;
+    let (version, handlers) = (cri.version().await?, cri.handlers().await?);
+    Ok(Facts::read(&settings.root, version, handlers)?)
+}
+
+fn socket(settings: &Settings) -> std::path::PathBuf {
+    let default = Distribution::of(&settings.root).socket();
+    let socket = settings.socket.clone().unwrap_or_else(|| default.into());
+    settings.root.resolve(&socket)
+}
+
+fn service_manager(settings: &Settings) -> anyhow::Result<ServiceManager> {
+    let prefix = if settings.root.is_own() {
+        Vec::new()
+    } else {
+        let own = std::env::current_exe().context("cannot tell this program's own file")?;
+        vec![own.display().to_string(), "enter".to_owned()]
+    };
+    Ok(ServiceManager { prefix, socket: socket(settings) })
+}
+
+async fn remove(settings: Settings) -> anyhow::Result<()> {
+    let node = Node::of(&settings).await?;
+    node.report_removal().await?;
+    let pods = Cri::connect(&socket(&settings)).await?.our_pods().await?;
+    anyhow::ensure!(
+        pods.is_empty(),
+        "these pods still run under the handlers; delete them first: {}",
+        pods.join(", ")
+    );
+    let facts = facts(&settings).await?;
+    let (root, mut containerd) = (settings.root.clone(), service_manager(&settings)?);
+    let removed = tokio::task::spawn_blocking(move || {
+        node_install::uninstall(&root, &facts, &mut containerd)
+    })
+    .await??;
+    for path in &removed.restored {
+        tracing::info!(path = %Path::new(path).display(), "as before the installation");
+    }
+    for path in &removed.edited {
+        tracing::warn!(path = %path.display(), "changed by somebody else; only our part is gone");
+    }
+    told_to_stop().await;
+    Ok(())
+}
+
+async fn told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,56 @@
+//! What the environment says.
+
+use std::path::PathBuf;
+
+use node_install::Root;
+use process_setup::{Environment, EnvironmentError};
+
+/// The environment, read and checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// The node that this process runs on.
+    pub(crate) node: String,
+    /// Where the node's file system is mounted.
+    pub(crate) root: Root,
+    /// The shim to install.
+    pub(crate) shim: PathBuf,
+    /// containerd's socket on the node, where it is not at its usual place.
+    pub(crate) socket: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// Fails with every variable that does not parse.
+    pub(crate) fn read(environment: &Environment) -> Result<Self, EnvironmentError> {
+        let mut reader = environment.reader();
+        let node = reader.text("NODE_NAME").unwrap_or_default().to_owned();
+        if node.is_empty() {
+            reader.refuse("NODE_NAME", "", "the name of the node, from `spec.nodeName`");
+        }
+        let absolute = |text: &str| Some(PathBuf::from(text)).filter(|path| path.is_absolute());
+        let root = reader.with("SPINLET_NODE_ROOT", "an absolute path", absolute);
+        let shim = reader.with("SPINLET_SHIM", "an absolute path", absolute);
+        let socket = reader.with("SPINLET_CONTAINERD_SOCKET", "an absolute path", absolute);
+        reader.finish()?;
+        Ok(Self {
+            node,
+            root: Root::new(root.unwrap_or_else(|| "/".into())),
+            shim: shim.unwrap_or_else(|| "/containerd-shim-spin-v2".into()),
+            socket,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_must_be_named_and_paths_must_be_absolute() {
+        let pairs = [("SPINLET_NODE_ROOT", "host")];
+        let error = Settings::read(&pairs.into_iter().collect()).unwrap_err().to_string();
+        assert!(error.contains("NODE_NAME") && error.contains("SPINLET_NODE_ROOT"), "{error}");
+    }
+}

@@ -20,6 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("artifact", &["app"]),
     ("bench", &["app", "artifact", "container", "process-setup"]),
     ("command-trigger", &["app", "host", "trigger"]),
+    ("cluster-manifests", &["spinapp-api"]),
     ("compiler", &["app", "componentize", "engine", "process-setup"]),
     ("componentize", &[]),
     ("container", &[]),

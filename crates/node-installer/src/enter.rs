@@ -29,6 +29,9 @@ pub(crate) fn exec(words: &[String]) -> anyhow::Result<()> {
         move_into_link_name_space(file.as_fd(), Some(kind))
             .with_context(|| format!("cannot enter {path}: the container must be privileged"))?;
     }
-    let error = Command::new(program).args(arguments).current_dir("/").exec();
+    // The container has no search path of its own.
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let mut command = Command::new(program);
+    let error = command.args(arguments).current_dir("/").env("PATH", path).exec();
     bail!("cannot run {program} on the node: {error}")
 }

@@ -71,6 +71,6 @@ fn container(settings: &Settings) -> Value {
             "limits": { "memory": "256Mi" },
         },
         "securityContext": { "privileged": true, "readOnlyRootFilesystem": true },
-        "volumeMounts": [{ "name": "node", "mountPath": "/node", "mountPropagation": "HostToContainer" }],
+        "volumeMounts": [{ "name": "node", "mountPath": "/node" }],
     })
 }

@@ -1,0 +1,23 @@
+/* The first process of each pod: it waits, and reaps what loses its parent. */
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void stop(int signal) {
+    (void)signal;
+    _exit(0);
+}
+
+static void reap(int signal) {
+    (void)signal;
+    while (waitpid(-1, 0, WNOHANG) > 0)
+        ;
+}
+
+int main(void) {
+    signal(SIGTERM, stop);
+    signal(SIGINT, stop);
+    signal(SIGCHLD, reap);
+    for (;;)
+        pause();
+}

@@ -1,12 +1,16 @@
-//! Guests of every generation of SDKs, from core modules of 2022 on.
+//! Guests of every generation of SDKs, from core modules of 2022 on, and apps that
+//! were published uncomposed.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use fs_err as fs;
 use integration_tests::http::request;
+use integration_tests::process::output_of;
 use integration_tests::spinlet::{Served, Spinlet};
 use integration_tests::workspace::guest;
 
@@ -108,7 +112,11 @@ fn a_module_of_wit_bindgen_0_2_sends_requests_where_its_manifest_allows() -> Res
 
 #[test]
 fn a_module_of_wit_bindgen_0_2_keeps_values_in_its_stores() -> Result<()> {
-    let (_spinlet, served) = serve("first-generation")?;
+    let spinlet = Spinlet::new()?;
+    let folder = guest("first-generation")?;
+    // Stores are kept beside the manifest; these end with the test.
+    let state = format!("SPINLET_APP_STATE_DIR={}", spinlet.state().display());
+    let served = spinlet.up(&folder.display().to_string(), &["--env", &state])?;
     for text in ["1 no-such-key", "2 no-such-key"] {
         let response = served.get("/old/count?default")?;
         assert_eq!((response.status, response.text().as_str()), (200, text));
@@ -189,5 +197,57 @@ fn a_guest_of_the_last_candidate_of_wasi_0_3_runs_as_one_of_the_release() -> Res
     assert_eq!((fetched.status, fetched.text().as_str()), (203, "there"));
     let denied = served.get("/fetch?http://127.0.0.2:80/")?.text();
     assert!(denied.contains("HttpRequestDenied"), "{denied}");
+    Ok(())
+}
+
+/// An app whose component has a dependency that is not composed into it, with a
+/// line of its manifest changed.
+fn uncomposed(spinlet: &Spinlet, line: &str, changed: &str) -> Result<String> {
+    let app = spinlet.folder().join("app");
+    let mut copy = Command::new("cp");
+    output_of(copy.arg("-r").arg(guest("greeted")?).arg(&app), Duration::from_secs(20))?;
+    let dependency = guest("greeter")?.join("target/wasm32-wasip1/release/greeter.wasm");
+    fs::copy(dependency, app.join("greeter.wasm"))?;
+    let manifest = fs::read_to_string(app.join("spin.toml"))?;
+    ensure!(manifest.contains(line), "{line:?} is not in\n{manifest}");
+    fs::write(app.join("spin.toml"), manifest.replace(line, changed))?;
+    Ok(app.display().to_string())
+}
+
+#[test]
+fn a_dependency_is_composed_at_load_and_sees_nothing_unless_it_inherits() -> Result<()> {
+    let plain = "{ path = \"greeter.wasm\" }";
+    for (changed, seen) in [
+        (plain, "variables: 0, files: false"),
+        (
+            "{ path = \"greeter.wasm\", inherit_configuration = [\"environment\"] }",
+            "variables: 1, files: false",
+        ),
+        ("{ path = \"greeter.wasm\", inherit_configuration = true }", "variables: 1, files: true"),
+    ] {
+        let spinlet = Spinlet::new()?;
+        let app = uncomposed(&spinlet, plain, changed)?;
+        let served = spinlet.up(&app, &[])?;
+        assert_eq!(
+            served.get("/?Ada")?.text(),
+            format!("Hello, Ada! {seen}; the component itself: 1\n"),
+            "{changed}"
+        );
+        drop(served);
+        let found = spinlet.run(&["compile", &app])?;
+        let again = spinlet.up(&app, &[])?;
+        assert!(!again.output().contains("Compiled"), "{found} {}", again.output());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dependency_that_fits_no_import_is_named_before_anything_is_served() -> Result<()> {
+    let spinlet = Spinlet::new()?;
+    let app = uncomposed(&spinlet, "acme:greeter/greeting@1.0.0", "acme:greeter/parting@1.0.0")?;
+    let finished = spinlet.finish(&["up", &app])?;
+    for part in ["greeted", "acme:greeter/parting@1.0.0", "acme:greeter/greeting@1.0.0"] {
+        assert!(finished.stderr.contains(part), "{part} is not in {}", finished.stderr);
+    }
     Ok(())
 }

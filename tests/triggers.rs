@@ -11,7 +11,7 @@ use integration_tests::containerd::{Containerd, RUNTIME, Version};
 use integration_tests::http;
 use integration_tests::process::{Running, free_address, wait_until};
 use integration_tests::registry::Registry;
-use integration_tests::servers::Redis;
+use integration_tests::servers::{Mosquitto, Redis};
 use integration_tests::spinlet::Spinlet;
 use integration_tests::workspace::guest;
 use rustix::process::Signal;
@@ -263,6 +263,168 @@ mod redis {
         wait_for(&running, "handled from a task")?;
         containerd.ctr(&["task", "kill", "-s", "SIGTERM", "subscriber"])?;
         assert_eq!(running.wait(SOON)?.code(), Some(0), "{}", running.output());
+        Ok(())
+    }
+}
+
+mod mqtt {
+    use super::*;
+
+    fn serve(spinlet: &Spinlet, broker: &Mosquitto, name: &str) -> Result<Running> {
+        let address = format!("mqtt_address={}", broker.address());
+        up(spinlet, &[&app(name)?, "--variable", &address], "MQTT topic orders/+")
+    }
+
+    #[test]
+    fn messages_of_topics_reach_guests_of_both_kinds_in_order() -> Result<()> {
+        let broker = Mosquitto::start()?;
+        let spinlet = Spinlet::new()?;
+        for name in ["events", "events-async"] {
+            let mut running = serve(&spinlet, &broker, name)?;
+            for n in 0..20 {
+                broker.publish("orders/new", &format!("number {n}."))?;
+            }
+            broker.publish("orders/old", "fail")?;
+            broker.publish("orders/old", "panic")?;
+            broker.publish("others", "not for us")?;
+            broker.publish("orders/old", "last")?;
+            wait_for(&running, "handled last of orders/old")?;
+            let output = running.output();
+            let places: Vec<_> = (0..20)
+                .map(|n| output.find(&format!("handled number {n}. of orders/new")))
+                .collect();
+            assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{output}");
+            assert!(output.contains("the guest answered with an error: asked to fail"), "{output}");
+            assert!(
+                output.contains("the guest failed") && !output.contains("not for us"),
+                "{output}"
+            );
+            running.signal(Signal::TERM)?;
+            assert_eq!(running.wait(SOON)?.code(), Some(0), "{}", running.output());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_message_in_flight_is_finished_when_the_app_is_stopped() -> Result<()> {
+        let broker = Mosquitto::start()?;
+        let spinlet = Spinlet::new()?;
+        let mut running = serve(&spinlet, &broker, "events")?;
+        broker.publish("orders/new", "sleep 1000")?;
+        wait_for(&running, "asleep")?;
+        running.signal(Signal::TERM)?;
+        assert_eq!(running.wait(SOON)?.code(), Some(0), "{}", running.output());
+        wait_for(&running, "handled sleep 1000")
+    }
+
+    #[test]
+    fn a_broker_that_restarts_is_found_again() -> Result<()> {
+        let mut broker = Mosquitto::start()?;
+        let spinlet = Spinlet::new()?;
+        let running = serve(&spinlet, &broker, "events")?;
+        broker.stop();
+        wait_for(&running, "the connection to MQTT is lost")?;
+        broker.start_again()?;
+        wait_for(&running, "connected to MQTT again")?;
+        broker.publish("orders/new", "again")?;
+        wait_for(&running, "handled again")
+    }
+
+    #[test]
+    fn a_broker_that_does_not_answer_fails_the_start_in_one_sentence() -> Result<()> {
+        let address = format!("mqtt_address=mqtt://{}", free_address()?);
+        let finished = Spinlet::new()?.finish(&["up", &app("events")?, "--variable", &address])?;
+        let text = finished.text();
+        assert_eq!(finished.status.code(), Some(1), "{text}");
+        assert!(text.contains("cannot subscribe to the MQTT topic \"orders/+\" on"), "{text}");
+        assert!(text.contains("refused"), "{text}");
+        Ok(())
+    }
+}
+
+mod cron {
+    use super::*;
+
+    /// A folder with one of the guests and this trigger only.
+    fn folder(spinlet: &Spinlet, name: &str, expression: &str) -> Result<String> {
+        let folder = spinlet.folder().join(format!("cron-{name}"));
+        fs::create_dir(&folder)?;
+        let file = format!("{}.wasm", name.replace('-', "_"));
+        let built = guest(name)?.join("target/wasm32-wasip1/release").join(file);
+        fs::copy(built, folder.join("guest.wasm"))?;
+        let manifest = format!(
+            "spin_manifest_version = 2\n[application]\nname = \"cron\"\n\
+             [[trigger.cron]]\ncron_expression = \"{expression}\"\ncomponent = \"clock\"\n\
+             [component.clock]\nsource = \"guest.wasm\"\n"
+        );
+        fs::write(folder.join("spin.toml"), manifest)?;
+        Ok(folder.display().to_string())
+    }
+
+    #[test]
+    fn a_component_is_started_at_its_times_and_told_them() -> Result<()> {
+        let spinlet = Spinlet::new()?;
+        for name in ["events", "events-async"] {
+            let app = folder(&spinlet, name, "* * * * * *")?;
+            let mut running = up(&spinlet, &[&app], "at the times")?;
+            wait_until(SOON, || Ok((count(&running, "it is ") >= 3).then_some(())))
+                .with_context(|| running.output())?;
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+            let output = running.output();
+            let told: Vec<u64> = output
+                .lines()
+                .filter_map(|line| line.strip_prefix("it is ")?.strip_suffix('.')?.parse().ok())
+                .collect();
+            assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "{told:?}");
+            assert!(told.iter().all(|time| now - time < 60), "{told:?} at {now}");
+            running.signal(Signal::TERM)?;
+            assert_eq!(running.wait(SOON)?.code(), Some(0), "{}", running.output());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_expression_that_cannot_be_read_is_named_before_anything_is_compiled() -> Result<()> {
+        let spinlet = Spinlet::new()?;
+        let app = folder(&spinlet, "events", "every day")?;
+        let finished = spinlet.finish(&["up", &app])?;
+        let text = finished.text();
+        assert_eq!(finished.status.code(), Some(1), "{text}");
+        assert!(text.contains("cron_expression \"every day\""), "{text}");
+        assert!(!text.contains("Compil"), "{text}");
+        Ok(())
+    }
+}
+
+mod wagi {
+    use super::*;
+
+    #[test]
+    fn a_program_answers_requests_as_cgi_does() -> Result<()> {
+        let spinlet = Spinlet::new()?;
+        let served = spinlet.up(&app("wagi")?, &[])?;
+        let response = served.get("/cgi/a%20b?x=1&y=2")?;
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("content-type"), Some("text/plain"));
+        let text = response.text();
+        for line in [
+            "arguments: [\"/cgi\", \"x=1\", \"y=2\"]",
+            "PATH_INFO=/a b",
+            "X_RAW_PATH_INFO=/a%20b",
+            "SCRIPT_NAME=/cgi",
+            "QUERY_STRING=x=1&y=2",
+            "REQUEST_METHOD=GET",
+            "REMOTE_ADDR=127.0.0.1",
+            "X_MATCHED_ROUTE=/cgi/...",
+            "GREETING=hello",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        let response = served.get("/cgi?redirect")?;
+        assert_eq!((response.status, response.header("location")), (302, Some("/elsewhere")));
+        assert_eq!(served.get("/cgi?status")?.status, 418);
+        assert_eq!(served.get("/cgi?exit")?.text(), "done\n");
+        assert_eq!(served.get("/cgi?nothing")?.status, 500);
         Ok(())
     }
 }

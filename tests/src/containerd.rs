@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::leak_check::{control_groups, groups_named, processes_in_groups};
+use crate::leak_check::{control_groups, groups_named, processes_in_groups, remembered_networks};
 use crate::process::{
     Finished, Running, Seen, finish, free_address, processes_of, send_signal, wait_until,
 };
@@ -164,6 +164,33 @@ impl Containerd {
         self.end(signal)?;
         self.set_version(version)?;
         self.launch()
+    }
+
+    /// Does something while containerd is away: ended with a signal, and not yet
+    /// started again.
+    ///
+    /// # Errors
+    /// Fails when the action does, or when containerd does not come back.
+    pub fn away(&mut self, signal: Signal, action: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.end(signal)?;
+        let acted = action();
+        self.launch()?;
+        acted
+    }
+
+    /// Puts copies of our programs in the place of those that containerd finds,
+    /// as an installer does: under another name first, then renamed.
+    ///
+    /// # Errors
+    /// Fails when they cannot be copied.
+    pub(crate) fn replace_programs(&mut self) -> Result<()> {
+        let folder = self.folder().join("programs");
+        fs::create_dir_all(&folder)?;
+        let (new, shim) = (folder.join(".new"), folder.join("containerd-shim-spin-v2"));
+        fs::copy(programs()?.join("containerd-shim-spin-v2"), &new)?;
+        fs::rename(new, shim)?;
+        self.shim = folder;
+        Ok(())
     }
 
     fn end(&mut self, signal: Signal) -> Result<()> {
@@ -395,12 +422,16 @@ impl Drop for Containerd {
         };
         let _ = wait_until(Duration::from_secs(5), gone);
         unmount_below(self.folder.path());
+        for file in remembered_networks(self.folder.path()) {
+            let _ = fs::remove_file(file);
+        }
         // The parent of all is nobody's; runtimes leave it.
         for name in self.cgroups() {
             for group in control_groups(name).iter().chain(&groups_named(name)) {
                 let _ = fs::remove_dir(group);
             }
         }
+        let _ = fs::remove_dir(format!("/run/containerd/runc/{}", self.namespace()));
     }
 }
 

@@ -95,6 +95,24 @@ impl Cri {
         self.wait_until_ready()
     }
 
+    /// Does something while containerd is away; pods go on.
+    ///
+    /// # Errors
+    /// Fails when the action does, or when containerd does not come back.
+    pub fn away(&mut self, signal: Signal, action: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.containerd.away(signal, action)?;
+        self.wait_until_ready()
+    }
+
+    /// Replaces our programs where containerd finds them, as an installer does;
+    /// containerd finds the first copy after its next start.
+    ///
+    /// # Errors
+    /// Fails when they cannot be copied.
+    pub fn replace_programs(&mut self) -> Result<()> {
+        self.containerd.replace_programs()
+    }
+
     /// Pushes a guest and pulls it; returns its reference.
     ///
     /// # Errors

@@ -38,8 +38,11 @@ impl Traces {
         for group in containerd.cgroups().into_iter().flat_map(control_groups) {
             traces.insert(format!("cgroup {}", group.display()));
         }
+        for file in remembered_networks(place) {
+            traces.insert(format!("file {file}"));
+        }
         let runc = format!("/run/containerd/runc/{}", containerd.namespace());
-        for folder in ["/run/containerd/s", "/run/netns", "/var/lib/cni/results", &runc] {
+        for folder in ["/run/containerd/s", "/run/netns", &runc] {
             traces.extend(entries(Path::new(folder)).iter().map(|path| format!("file {path}")));
         }
         for folder in containerd.bundle_folders() {
@@ -94,6 +97,14 @@ pub fn no_unfinished_file(state: &Path) -> Result<()> {
     let files = unfinished_files(state);
     ensure!(files.is_empty(), "unfinished files: {files:?}");
     Ok(())
+}
+
+/// What CNI remembers, in one place for the whole machine, of networks whose
+/// namespaces are below a folder.
+pub(crate) fn remembered_networks(place: &Path) -> Vec<String> {
+    let place = place.display().to_string();
+    let of_place = |file: &String| fs::read_to_string(file).is_ok_and(|text| text.contains(&place));
+    entries(Path::new("/var/lib/cni/results")).into_iter().filter(of_place).collect()
 }
 
 fn entries(folder: &Path) -> Vec<String> {

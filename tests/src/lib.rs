@@ -17,4 +17,5 @@ pub mod registry;
 pub mod servers;
 pub mod shim_client;
 pub mod spinlet;
+pub mod stand_in;
 pub mod workspace;

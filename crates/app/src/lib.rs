@@ -8,6 +8,7 @@
 //! Everything read here comes from outside. Parsing validates every string that
 //! may later touch a path and reports all problems at once.
 
+pub mod composition;
 mod digest;
 pub mod http_hosts;
 mod locked;
@@ -16,6 +17,7 @@ mod problems;
 mod retention;
 pub mod template;
 
+pub use composition::Composition;
 pub use digest::{Digest, DigestError, Hasher};
 pub use locked::{
     AppMetadata, ComponentMetadata, ContentRef, FilePathError, Inherit, LockedApp, LockedAppError,

@@ -33,6 +33,8 @@ pub struct ComponentContent {
     pub kind: WasmKind,
     /// The Wasm of its dependencies, by import name.
     pub dependencies: BTreeMap<String, Blob>,
+    /// The Wasm of what its trigger composes with it, by role and in order.
+    pub trigger_dependencies: BTreeMap<String, Vec<Blob>>,
     /// Files it reads below its root.
     pub files: Vec<FileEntry>,
     /// Folders of this machine it reads as they are, instead of files.
@@ -74,6 +76,9 @@ pub enum WasmError {
     /// Its blob is damaged.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// The parts of a composed component cannot be put into one file.
+    #[error("cannot put the parts of a composed component together")]
+    Bundle(#[source] std::io::Error),
     /// It is not Wasm.
     #[error("blob {digest} cannot be compiled")]
     NotWasm {

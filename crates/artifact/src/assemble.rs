@@ -249,6 +249,16 @@ impl<'a> Assembly<'a> {
                 dependencies.insert(name.clone(), blob);
             }
         }
+        let mut trigger_dependencies = BTreeMap::new();
+        for (role, dependencies) in &component.trigger_dependencies {
+            let mut blobs = Vec::with_capacity(dependencies.len());
+            for dependency in dependencies {
+                let what = format!("{role} of component {id:?}");
+                let blob = self.wasm(&dependency.source, &what, problems)?;
+                blobs.extend(blob.map(|(blob, _)| blob));
+            }
+            trigger_dependencies.insert(role.clone(), blobs);
+        }
         let mut files = Vec::with_capacity(component.files.len());
         for file in &component.files {
             let what = format!("file {:?} of component {id:?}", file.path);
@@ -258,6 +268,7 @@ impl<'a> Assembly<'a> {
             wasm,
             kind,
             dependencies,
+            trigger_dependencies,
             files,
             mounts: Vec::new(),
         }))

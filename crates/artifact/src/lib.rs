@@ -24,6 +24,7 @@ mod assemble;
 pub mod assets;
 mod blob;
 mod error;
+mod input;
 pub mod layout;
 pub mod limits;
 pub mod local;
@@ -36,4 +37,5 @@ pub use artifact::{Artifact, ComponentContent, FileContent, FileEntry, Mount, Wa
 pub use assemble::{BlobSource, BoxError, Image, assemble, read_app};
 pub use blob::{Blob, BlobError, BlobReader};
 pub use error::ArtifactError;
+pub use input::CompilerInput;
 pub use oci::{Descriptor, ImageConfig, ImageIndex, ImageManifest, ManifestError, Platform};

@@ -213,7 +213,8 @@ impl Loader<'_> {
         let (files, mounts) = files::collect(&self.base, component, &mut problems);
         self.problems.extend(problems.iter().map(|problem| format!("{what}: {problem}")));
         let (wasm, kind) = wasm?;
-        Some(ComponentContent { wasm, kind, dependencies, files, mounts })
+        let trigger_dependencies = BTreeMap::new();
+        Some(ComponentContent { wasm, kind, dependencies, trigger_dependencies, files, mounts })
     }
 
     /// The Wasm at `source`, if it is Wasm.

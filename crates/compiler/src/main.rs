@@ -1,5 +1,5 @@
-//! `spinlet-compiler`: reads a component's or core module's bytes from standard
-//! input, writes one entry of the node's code cache, and ends.
+//! `spinlet-compiler`: reads a component's or core module's bytes, or the bundle of
+//! a composition, from standard input, writes one entry of the node's code cache, and ends.
 //!
 //! The supervisor starts it, in a control group of its own, when a runtime
 //! process finds that the cache lacks code. Any number may be started for the
@@ -13,11 +13,12 @@
 mod arguments;
 mod restraint;
 
+use std::borrow::Cow;
 use std::io::{self, Read as _, Write as _};
 use std::time::Instant;
 
-use anyhow::{Context as _, bail, ensure};
-use app::Digest;
+use anyhow::{Context as _, ensure};
+use app::{Composition, Digest};
 use engine::{Cache, CompiledCode};
 use process_setup::{Environment, ExitCode};
 use serde::Serialize;
@@ -88,13 +89,32 @@ fn make(cache: &Cache, digest: &Digest) -> anyhow::Result<(CompiledCode, Option<
         return Ok((code, None));
     }
     restraint::restrain()?;
-    let source = read_source(digest)?;
-    let component = componentize::componentize(&source)?;
+    let source = read_source()?;
+    let component = component(&source, digest)?;
     let native = engine::compile(&component)?;
     Ok((lock.insert(&native)?, Some(source.len() as u64)))
 }
 
-fn read_source(digest: &Digest) -> anyhow::Result<Vec<u8>> {
+/// The component that `source` is or describes, once it is what `digest` promises.
+fn component<'a>(source: &'a [u8], digest: &Digest) -> anyhow::Result<Cow<'a, [u8]>> {
+    let bundle = Composition::read(source)?;
+    let actual = match &bundle {
+        Some((composition, _)) => composition.digest(),
+        None => Digest::of(source),
+    };
+    ensure!(actual == *digest, "the source has the digest {actual}, expected {digest}");
+    let Some((composition, parts)) = bundle else {
+        return Ok(componentize::componentize(source)?);
+    };
+    let parts = parts
+        .into_iter()
+        .map(componentize::componentize)
+        .collect::<Result<Vec<_>, _>>()
+        .context("a part of the composition cannot be used")?;
+    Ok(composition::compose(&composition, &parts)?.into())
+}
+
+fn read_source() -> anyhow::Result<Vec<u8>> {
     let mut source = Vec::new();
     io::stdin()
         .lock()
@@ -105,9 +125,5 @@ fn read_source(digest: &Digest) -> anyhow::Result<Vec<u8>> {
         source.len() as u64 <= MAX_SOURCE,
         "the source is larger than the limit of {MAX_SOURCE} bytes"
     );
-    let actual = Digest::of(&source);
-    if actual != *digest {
-        bail!("the source has the digest {actual}, expected {digest}");
-    }
     Ok(source)
 }

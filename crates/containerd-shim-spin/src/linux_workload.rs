@@ -1,6 +1,7 @@
 //! Making Linux containers for the Task service.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Instant;
 
 use container::RootfsMount;
@@ -62,9 +63,15 @@ impl LinuxWorkload {
     fn name(&self, request: &CreateRequest, outline: &Outline) -> Result<OciContainer, Error> {
         let mut options = Options::read(request.options.as_ref(), &self.namespace)
             .map_err(|error| Error::InvalidArgument(process_setup::chain(&error)))?;
-        options.systemd_cgroup |= outline.names_a_systemd_scope();
+        options.systemd_cgroup |= outline.names_a_systemd_scope() && systemd_runs();
         Ok(OciContainer::new(options, &request.id, &request.bundle))
     }
+}
+
+/// Whether this machine was started by systemd: sd_booted(3). Without it a name
+/// of a scope is a path like any other, as it is for containerd's own shim.
+fn systemd_runs() -> bool {
+    Path::new("/run/systemd/system").is_dir()
 }
 
 /// The container that a shim recorded in a bundle, if it was one of Linux.

@@ -352,8 +352,9 @@ mod tests {
         assert!(error.contains("no child"), "{error}");
     }
 
-    #[test]
-    fn children_are_found_with_and_without_the_kernels_list() {
+    #[tokio::test]
+    async fn children_are_found_with_and_without_the_kernels_list() {
+        let _alone = ALONE.lock().await;
         let mut child = Command::new("sleep").arg("100").spawn().unwrap();
         let pid = child.id() as i32;
         assert!(processes_with_parent(std::process::id()).contains(&pid));

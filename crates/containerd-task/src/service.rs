@@ -152,6 +152,14 @@ impl Inner {
         if exec_id.is_empty() { Ok(Named::Init(task)) } else { task.exec(exec_id).map(Named::Exec) }
     }
 
+    /// The same for what is to be started: nothing is in a task that has ended.
+    fn startable(&self, id: &str, exec_id: &str) -> Result<Named, Error> {
+        if !exec_id.is_empty() {
+            self.task(id)?.check_not_ended()?;
+        }
+        self.named(id, exec_id)
+    }
+
     async fn create(self: Arc<Self>, request: CreateRequest) -> Result<u32, Error> {
         self.creates.fetch_add(1, Ordering::Relaxed);
         let reservation = Reservation::new(&self.tasks, &request)?;
@@ -205,7 +213,7 @@ impl shim_async::Task for TaskService {
     }
 
     async fn start(&self, _: &TtrpcContext, request: StartRequest) -> TtrpcResult<StartResponse> {
-        let named = self.0.named(&request.id, &request.exec_id)?;
+        let named = self.0.startable(&request.id, &request.exec_id)?;
         let start = async move {
             match named {
                 Named::Init(task) => task.start().await,

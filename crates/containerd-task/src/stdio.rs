@@ -7,15 +7,25 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use fs_err::OpenOptions;
 use fs_err::os::unix::fs::OpenOptionsExt;
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
 use logger::Logger;
 
 pub use terminal::Terminal;
+
+/// How long after its opening a fifo may still find its first reader: containerd
+/// opens its end in the background while it asks for the process.
+const LATE_READER: Duration = Duration::from_secs(2);
+
+/// How often a late reader is looked for.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Where a task's standard streams go, as containerd sent it.
 ///
@@ -70,8 +80,29 @@ impl Stdio {
 #[derive(Debug)]
 pub struct StdioHold {
     input: Mutex<Option<OwnedFd>>,
-    outputs: Mutex<Vec<OwnedFd>>,
+    outputs: Mutex<Vec<HeldOutput>>,
+    opened: Instant,
     logger: Option<Logger>,
+}
+
+/// The reading end of an output's fifo.
+#[derive(Debug)]
+struct HeldOutput {
+    reader: OwnedFd,
+    path: PathBuf,
+}
+
+impl HeldOutput {
+    /// Lets go of the fifo; until `deadline` not before it has another reader. One
+    /// that opened it after the last writer had gone would wait for a writer for
+    /// ever, and what was written would be lost.
+    async fn release(self, deadline: Instant) {
+        let Ok(_writer) = writing_end(&self.path) else { return };
+        drop(self.reader);
+        while Instant::now() < deadline && writing_end(&self.path).err() == Some(Errno::NXIO) {
+            sleep(LOOK).await;
+        }
+    }
 }
 
 impl StdioPaths {
@@ -95,7 +126,12 @@ impl StdioPaths {
                 (stdout, stderr, None)
             }
         };
-        let hold = StdioHold { input: Mutex::new(stdin.1), outputs: Mutex::new(outputs), logger };
+        let hold = StdioHold {
+            input: Mutex::new(stdin.1),
+            outputs: Mutex::new(outputs),
+            opened: Instant::now(),
+            logger,
+        };
         Ok((Stdio { stdin: stdin.0, stdout, stderr }, hold))
     }
 }
@@ -107,11 +143,16 @@ impl StdioHold {
         self.input.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Lets go of everything after the container has ended; gives a logger time
-    /// to write what it has, then ends it.
+    /// Lets go of everything after the container has ended. A fifo that was opened
+    /// less than two seconds ago and has no reader yet is given the rest of them;
+    /// a logger is given time to write what it has, then ended.
     pub async fn close(&self) {
         self.close_input();
-        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let outputs =
+            std::mem::take(&mut *self.outputs.lock().unwrap_or_else(PoisonError::into_inner));
+        for output in outputs {
+            output.release(self.opened + LATE_READER).await;
+        }
         if let Some(logger) = &self.logger {
             logger.finish().await;
         }
@@ -197,12 +238,12 @@ fn open_input(target: &Target) -> Result<(OwnedFd, Option<OwnedFd>), Error> {
 }
 
 /// The container's end of an output; the end to hold goes to `held`.
-fn open_output(target: &Target, held: &mut Vec<OwnedFd>) -> Result<OwnedFd, Error> {
+fn open_output(target: &Target, held: &mut Vec<HeldOutput>) -> Result<OwnedFd, Error> {
     let opened = match target {
         Target::None | Target::Logger { .. } => return null(),
-        Target::Fifo(path) if is_fifo(path) => reading_end(path).and_then(|hold| {
+        Target::Fifo(path) if is_fifo(path) => reading_end(path).and_then(|reader| {
             let end = OpenOptions::new().write(true).open(path)?;
-            held.push(hold);
+            held.push(HeldOutput { reader, path: path.clone() });
             Ok(end)
         }),
         Target::Fifo(path) => OpenOptions::new().append(true).open(path),
@@ -233,6 +274,12 @@ fn reading_end(path: &Path) -> std::io::Result<OwnedFd> {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(non_blocking());
     Ok(options.open(path)?.into_parts().0.into())
+}
+
+/// The writing end of a fifo, which never waits; `NXIO` if it has no reader.
+fn writing_end(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
 }
 
 fn non_blocking() -> i32 {

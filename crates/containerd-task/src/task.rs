@@ -192,9 +192,7 @@ impl Task {
 
     /// Adds another process, to be started later.
     pub(crate) async fn add_exec(&self, request: ExecRequest) -> Result<(), Error> {
-        if self.life.lock().exit().is_some() {
-            return Err(Error::FailedPrecondition(format!("task {} has ended", self.id)));
-        }
+        self.check_not_ended()?;
         let id = request.id.clone();
         let exists =
             || Error::AlreadyExists(format!("process {id} of task {} exists already", self.id));
@@ -208,6 +206,14 @@ impl Task {
                 place.insert(Exec::new(&self.id, request, process, Arc::clone(&self.publisher)));
                 Ok(())
             }
+        }
+    }
+
+    /// Whether processes can be added and started.
+    pub(crate) fn check_not_ended(&self) -> Result<(), Error> {
+        match self.life.lock().exit() {
+            Some(_) => Err(Error::FailedPrecondition(format!("task {} has ended", self.id))),
+            None => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use app::Problems;
 
 use crate::outbound_http::HttpClientError;
-use crate::variables::VariableError;
+use variables::VariableError;
 
 /// Why an app cannot be prepared.
 #[derive(Debug, thiserror::Error)]

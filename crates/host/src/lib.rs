@@ -8,20 +8,19 @@
 //!   component's imports are served by them. A further one is one
 //!   [`Linking::add`] away.
 
-pub mod address;
 mod chaining;
 mod error;
 mod guest_files;
+mod language_models;
 mod linking;
 mod log_limit;
-pub mod outbound_hosts;
 mod outbound_http;
 mod output;
+mod servers;
 pub mod spin_http;
 mod spin_variables;
 mod state;
 mod storage;
-mod variables;
 mod wasi;
 mod wasi_config;
 
@@ -32,6 +31,7 @@ pub use linking::{Capability, LinkError, Linking, is_platform_interface};
 pub use log_limit::LogLimit;
 pub use outbound_http::HttpClientError;
 pub use output::{LONGEST_LINE, Output, PATIENCE, QUEUE};
+pub use servers::OutboundSettings;
 pub use state::{AppHost, ComponentContext, HostSettings, InstanceState, MAX_RESOURCES, Program};
-pub use storage::StateDir;
-pub use variables::{ComponentVariables, VariableError, Variables};
+pub use storage::StorageSettings;
+pub use variables::{ComponentVariables, Provider, VariableError, Variables};

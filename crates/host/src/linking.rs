@@ -4,7 +4,10 @@ use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre, Linker, LinkerInstance, ResourceType};
 
-use crate::{InstanceState, outbound_http, spin_http, spin_variables, storage, wasi, wasi_config};
+use crate::{
+    InstanceState, language_models, outbound_http, servers, spin_http, spin_variables, storage,
+    wasi, wasi_config,
+};
 
 /// One capability of the host: a set of interfaces that components may import.
 #[derive(Debug, Clone, Copy)]
@@ -51,8 +54,8 @@ pub enum LinkError {
 }
 
 impl Linking {
-    /// WASI 0.2 and 0.3, HTTP, and the variables, key-value stores and SQLite
-    /// databases of Spin apps.
+    /// WASI 0.2 and 0.3, HTTP, and the variables, stores, databases and servers of
+    /// Spin apps.
     pub fn standard() -> Self {
         let wasi =
             |name, used_by, link| Capability { name, used_by: Some(used_by), provides: &[], link };
@@ -68,6 +71,11 @@ impl Linking {
                 spin("wasi:config", wasi_config::PROVIDES, wasi_config::link),
                 spin("key-value stores", key_value::PROVIDES, storage::link_key_value),
                 spin("SQLite databases", sqlite::PROVIDES, storage::link_sqlite),
+                spin("Redis", outbound_redis::PROVIDES, servers::link_redis),
+                spin("PostgreSQL", outbound_postgres::PROVIDES, servers::link_postgres),
+                spin("MySQL", outbound_mysql::PROVIDES, servers::link_mysql),
+                spin("MQTT", outbound_mqtt::PROVIDES, servers::link_mqtt),
+                spin("language models", llm::PROVIDES, language_models::link),
             ],
         }
     }

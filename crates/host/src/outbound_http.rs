@@ -9,6 +9,7 @@ mod connect;
 
 use std::sync::Arc;
 
+use outbound_hosts::{CHAINING_SUFFIX, Destination, SELF_HOST};
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
@@ -18,7 +19,6 @@ pub(crate) use client::HttpClient;
 pub use client::HttpClientError;
 
 use crate::chaining::{ChainTarget, LONGEST_CHAIN};
-use crate::outbound_hosts::{CHAINING_SUFFIX, Destination, SELF_HOST};
 use crate::state::{ComponentContext, InstanceState};
 
 /// `wasi:http` 0.2: types and outgoing-handler.

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use outbound_hosts::SELF_HOST;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use crate::InstanceState;
-use crate::outbound_hosts::SELF_HOST;
 
 /// Types of `fermyon:spin/http-types` and their users.
 pub mod bindings {

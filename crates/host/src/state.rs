@@ -6,6 +6,9 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use app::{LockedApp, LockedComponent, Problems};
 use engine::{EpochTicker, InstanceLimiter, Running};
+use llm::{ComponentModels, RemoteModels};
+use outbound_hosts::{AllowedHosts, BlockedNetworks, Destination};
+use variables::{ComponentVariables, EnvironmentValues, Provider, VariableError, Variables};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::WasiCtx;
@@ -14,15 +17,13 @@ use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use crate::HostError;
-use crate::address;
 use crate::chaining::ChainedHandler;
 use crate::guest_files::GuestFiles;
 use crate::log_limit::LogLimit;
-use crate::outbound_hosts::{AllowedHosts, Destination};
 use crate::outbound_http::{HttpClient, Outbound};
 use crate::output::Output;
-use crate::storage::{ComponentStorage, InstanceStorage, StateDir, Storage};
-use crate::variables::{ComponentVariables, Variables};
+use crate::servers::{ComponentServers, InstanceServers, OutboundSettings, Servers};
+use crate::storage::{ComponentStorage, InstanceStorage, StorageSettings};
 
 /// Resources (streams, bodies, headers, sockets, ...) an instance may hold at a
 /// time.
@@ -31,19 +32,26 @@ pub const MAX_RESOURCES: usize = 100_000;
 /// What the host needs to know before it can serve an app.
 pub struct HostSettings {
     /// The environment that configures the app: the container's or the command
-    /// line's. It gives variables their values; guests never see it.
+    /// line's. Guests never see it.
     pub environment: BTreeMap<String, String>,
+    /// Who is asked for the value of a variable, in this order.
+    pub providers: Vec<Provider>,
     /// Bytes of memory an instance may have; none: as much as the container.
     pub max_instance_memory: Option<u64>,
     /// Where stdout and stderr of guests go.
     pub output: Output,
-    /// Where the app keeps what it stores.
-    pub state_dir: StateDir,
+    /// What the app may store things in.
+    pub storage: StorageSettings,
+    /// How components reach servers.
+    pub outbound: OutboundSettings,
+    /// Who runs language models.
+    pub models: Option<Arc<RemoteModels>>,
 }
 
 impl HostSettings {
     /// Settings from the environment that configures the app, output to the
-    /// standard streams of this process, nothing stored but in memory.
+    /// standard streams of this process, variables from the environment, and
+    /// nothing stored but in memory.
     ///
     /// # Errors
     ///
@@ -54,11 +62,15 @@ impl HostSettings {
             .filter(|value| !value.is_empty())
             .map(|value| engine::parse_max_instance_memory(value))
             .transpose()?;
+        let values = EnvironmentValues::new(Arc::new(environment.clone()), BTreeMap::new(), None);
         Ok(Self {
             environment,
+            providers: vec![Provider::Environment(values)],
             max_instance_memory,
             output: Output::process(),
-            state_dir: StateDir::Memory,
+            storage: StorageSettings::default(),
+            outbound: OutboundSettings::default(),
+            models: None,
         })
     }
 }
@@ -70,6 +82,7 @@ pub struct AppHost {
     output: Output,
     max_instance_memory: Option<u64>,
     client: HttpClient,
+    servers: Servers,
     chained: OnceLock<Weak<dyn ChainedHandler>>,
     variables: Variables,
     components: BTreeMap<String, Prepared>,
@@ -79,35 +92,38 @@ pub struct AppHost {
 struct Prepared {
     environment: Vec<(String, String)>,
     variables: ComponentVariables,
-    allowed_hosts: AllowedHosts,
+    allowed_hosts: Arc<AllowedHosts>,
     storage: ComponentStorage,
+    models: ComponentModels,
 }
 
 impl AppHost {
-    /// Prepares everything that components of `app` may use.
+    /// Prepares everything that components of `app` may use. Asks remote
+    /// providers only for variables in `allowed_outbound_hosts`.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with variables, templates, allowed hosts, labels
     /// of stores and databases, and settings, all of it in one error.
-    pub fn new(
+    pub async fn new(
         engine: &Engine,
         app: &LockedApp,
         settings: HostSettings,
     ) -> Result<Arc<Self>, HostError> {
-        let variables = Variables::resolve(app, &settings.environment)?;
+        let variables = Variables::resolve(app, &settings.providers)?;
         let ids: Vec<&str> = app.components.iter().map(|component| component.id.as_str()).collect();
         let mut problems = Problems::default();
-        let storage = Storage::new(&settings.state_dir);
         let mut components = BTreeMap::new();
         for component in &app.components {
-            let prepared = prepare(component, &variables, &storage, &ids, &mut problems);
+            let shared = (&variables, &settings);
+            let prepared = prepare(component, shared, &ids, &mut problems).await;
             if let Some(prepared) = prepared {
                 components.insert(component.id.clone(), prepared);
             }
         }
         let h2c = settings.environment.get("SPIN_OUTBOUND_H2C_PRIOR_KNOWLEDGE");
-        let client = HttpClient::new(h2c.map(String::as_str))?;
+        let client =
+            HttpClient::new(h2c.map(String::as_str), settings.outbound.blocked_networks.clone())?;
         let components = problems.into_result(components).map_err(HostError::Components)?;
         Ok(Arc::new(Self {
             engine: engine.clone(),
@@ -115,6 +131,7 @@ impl AppHost {
             output: settings.output,
             max_instance_memory: settings.max_instance_memory,
             client,
+            servers: Servers::new(settings.outbound),
             chained: OnceLock::new(),
             variables,
             components,
@@ -170,18 +187,19 @@ impl AppHost {
             app: Arc::clone(self),
             environment: prepared.environment.clone(),
             variables: prepared.variables.clone(),
-            allowed_hosts: Arc::new(prepared.allowed_hosts.clone()),
+            servers: self.servers.of_component(id, &prepared.allowed_hosts),
+            allowed_hosts: Arc::clone(&prepared.allowed_hosts),
             storage: prepared.storage.clone(),
+            models: prepared.models.clone(),
             files,
             denials: LogLimit::default(),
         }))
     }
 }
 
-fn prepare(
+async fn prepare(
     component: &LockedComponent,
-    variables: &Variables,
-    storage: &Storage,
+    (variables, settings): (&Variables, &HostSettings),
     ids: &[&str],
     problems: &mut Problems,
 ) -> Option<Prepared> {
@@ -190,27 +208,36 @@ fn prepare(
     let entries = component.allowed_outbound_hosts().map_err(|error| {
         problems.extend(error.iter().map(|problem| place(&problem)));
     });
-    let expanded: Result<Vec<String>, _> = entries
-        .unwrap_or_default()
-        .iter()
-        .map(|entry| variables.expand(entry, &format!("allowed_outbound_hosts entry {entry:?}")))
-        .collect();
-    let allowed = match expanded {
+    let allowed = match expand_all(variables, &entries.unwrap_or_default()).await {
         Ok(entries) => AllowedHosts::parse(&entries, ids)
             .map_err(|errors| problems.extend(errors.iter().map(|error| place(error)))),
         Err(error) => {
-            problems.push(place(&error));
+            problems.push(place(&http_client::chain(&error)));
             Err(())
         }
     };
     let own = own.map_err(|errors| problems.extend(errors.iter().map(ToString::to_string)));
-    let storage = storage.of_component(component).map_err(|unknown| problems.extend(unknown));
+    let storage =
+        settings.storage.of_component(component).map_err(|unknown| problems.extend(unknown));
     Some(Prepared {
         environment: component.env.clone().into_iter().collect(),
         variables: own.ok()?,
-        allowed_hosts: allowed.ok()?,
+        allowed_hosts: Arc::new(allowed.ok()?),
         storage: storage.ok()?,
+        models: ComponentModels::new(&component.metadata.ai_models, settings.models.clone()),
     })
+}
+
+async fn expand_all(
+    variables: &Variables,
+    entries: &[String],
+) -> Result<Vec<String>, VariableError> {
+    let mut expanded = Vec::new();
+    for entry in entries {
+        let place = format!("allowed_outbound_hosts entry {entry:?}");
+        expanded.push(variables.expand(entry, &place).await?);
+    }
+    Ok(expanded)
 }
 
 /// What an instance that is run as a program has beside what all instances of its
@@ -243,7 +270,9 @@ pub struct ComponentContext {
     environment: Vec<(String, String)>,
     variables: ComponentVariables,
     allowed_hosts: Arc<AllowedHosts>,
+    servers: ComponentServers,
     storage: ComponentStorage,
+    models: ComponentModels,
     files: GuestFiles,
     pub(crate) denials: LogLimit,
 }
@@ -293,7 +322,9 @@ impl ComponentContext {
             http: WasiHttpCtx::new(),
             table,
             outbound: Outbound { component: Arc::clone(self), depth },
+            servers: self.servers.instance(),
             storage: self.storage.instance(),
+            models: self.models.clone(),
             limiter: InstanceLimiter::new(self.app.max_instance_memory),
             _running: self.app.ticker.running(),
         };
@@ -310,7 +341,7 @@ impl ComponentContext {
 
     fn wasi(&self, program: Program) -> WasiCtx {
         let (stdout, stderr) = self.app.output.instance();
-        let allowed = Arc::clone(&self.allowed_hosts);
+        let (allowed, app) = (Arc::clone(&self.allowed_hosts), Arc::clone(&self.app));
         let mut builder = WasiCtx::builder();
         builder
             .args(&program.arguments)
@@ -320,7 +351,8 @@ impl ComponentContext {
             .allow_tcp(true)
             .allow_udp(true)
             .socket_addr_check(move |address, purpose| {
-                Box::pin(std::future::ready(may_use(&allowed, address, purpose)))
+                let blocked = app.servers.blocked_networks();
+                Box::pin(std::future::ready(may_use(&allowed, blocked, address, purpose)))
             });
         if let Some(stdin) = program.stdin {
             builder.stdin(stdin);
@@ -336,7 +368,12 @@ impl ComponentContext {
 
 /// Whether a socket may be used in this way: guests connect where
 /// `allowed_outbound_hosts` says so and never listen.
-fn may_use(allowed: &AllowedHosts, address: SocketAddr, purpose: SocketAddrUse) -> bool {
+fn may_use(
+    allowed: &AllowedHosts,
+    blocked: &BlockedNetworks,
+    address: SocketAddr,
+    purpose: SocketAddrUse,
+) -> bool {
     let scheme = match purpose {
         SocketAddrUse::TcpConnect => "tcp",
         SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => "udp",
@@ -348,7 +385,7 @@ fn may_use(allowed: &AllowedHosts, address: SocketAddr, purpose: SocketAddrUse) 
     };
     let host = address.ip().to_string();
     let grant = allowed.check(Destination { scheme, host: &host, port: Some(address.port()) });
-    grant.is_some_and(|grant| grant.names_address || !address::is_node_local(address.ip()))
+    grant.is_some_and(|grant| blocked.permit(address.ip(), grant))
 }
 
 /// The state of one instance: the `T` of its store.
@@ -357,7 +394,9 @@ pub struct InstanceState {
     pub(crate) http: WasiHttpCtx,
     pub(crate) table: ResourceTable,
     pub(crate) outbound: Outbound,
+    pub(crate) servers: InstanceServers,
     pub(crate) storage: InstanceStorage,
+    pub(crate) models: ComponentModels,
     limiter: InstanceLimiter,
     _running: Running,
 }
@@ -389,7 +428,10 @@ mod tests {
         let allowed =
             AllowedHosts::parse(&["tcp://127.0.0.0/8:7", "udp://10.0.0.1:53", "tcp://*:80"], &[])
                 .unwrap();
-        let may = |address: &str, purpose| may_use(&allowed, address.parse().unwrap(), purpose);
+        let blocked = BlockedNetworks::parse(&["192.0.2.0/24"]).unwrap();
+        let may =
+            |address: &str, purpose| may_use(&allowed, &blocked, address.parse().unwrap(), purpose);
+        assert!(!may("192.0.2.1:80", SocketAddrUse::TcpConnect));
         assert!(may("127.0.0.1:7", SocketAddrUse::TcpConnect));
         assert!(!may("127.0.0.1:8", SocketAddrUse::TcpConnect));
         assert!(!may("127.0.0.1:7", SocketAddrUse::UdpSend));

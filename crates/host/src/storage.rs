@@ -1,9 +1,5 @@
 //! Key-value stores and SQLite databases of an app.
-//!
-//! Without further configuration an app has one of each, with the label
-//! `default`, in a state directory or in memory.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use app::LockedComponent;
@@ -13,46 +9,26 @@ use wasmtime::component::Linker;
 
 use crate::InstanceState;
 
-/// Where an app keeps its default key-value store and its default database.
-///
-/// Nothing is made there before a guest uses one of them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum StateDir {
-    /// Nowhere: they are in memory, and lost when the app ends.
-    #[default]
-    Memory,
-    /// In this folder if it can be written, otherwise in memory, with a warning.
-    IfWritable(PathBuf),
-    /// In this folder; that it cannot be written is an error of the call that
-    /// needs it.
-    Folder(PathBuf),
+/// The stores and databases of an app.
+#[derive(Debug, Clone)]
+pub struct StorageSettings {
+    /// Key-value stores.
+    pub stores: Stores,
+    /// SQLite databases.
+    pub databases: Databases,
 }
 
-impl StateDir {
-    fn location(&self, file: &str) -> Location {
-        match self {
-            Self::Memory => Location::Memory,
-            Self::IfWritable(folder) => Location::FileIfWritable(folder.join(file)),
-            Self::Folder(folder) => Location::File(folder.join(file)),
-        }
-    }
-}
-
-/// What an app stores.
-#[derive(Debug)]
-pub(crate) struct Storage {
-    stores: Stores,
-    databases: Databases,
-}
-
-impl Storage {
-    pub(crate) fn new(state_dir: &StateDir) -> Self {
+impl Default for StorageSettings {
+    /// One of each, in memory.
+    fn default() -> Self {
         Self {
-            stores: Stores::with_default(state_dir.location(key_value::FILE_NAME)),
-            databases: Databases::with_default(state_dir.location(sqlite::FILE_NAME)),
+            stores: Stores::with_default(Location::Memory),
+            databases: Databases::with_default(Location::Memory),
         }
     }
+}
 
+impl StorageSettings {
     /// What `component` may use; every label it declares that the app does not
     /// have otherwise.
     pub(crate) fn of_component(
@@ -127,31 +103,18 @@ mod tests {
 
     #[test]
     fn a_component_has_what_it_declares_and_nothing_else() {
-        let storage = Storage::new(&StateDir::Memory);
+        let storage = StorageSettings::default();
         let own = storage.of_component(&component(&["default"], &[])).unwrap();
         assert!(own.stores.get("default").is_some() && own.databases.get("default").is_none());
     }
 
     #[test]
     fn all_labels_that_nothing_stands_behind_are_reported() {
-        let storage = Storage::new(&StateDir::Memory);
+        let storage = StorageSettings::default();
         let unknown =
             storage.of_component(&component(&["default", "cache"], &["orders"])).unwrap_err();
         assert_eq!(unknown.len(), 2);
         assert!(unknown[0].contains(r#"key_value_stores label "cache" for component "shop""#));
         assert!(unknown[1].contains(r#"sqlite_databases label "orders" for component "shop""#));
-    }
-
-    #[tokio::test]
-    async fn files_have_the_names_spin_gives_them_and_are_made_by_the_first_use() {
-        let folder = tempfile::tempdir().unwrap();
-        let state = folder.path().join(".spin");
-        let storage = Storage::new(&StateDir::IfWritable(state.clone()));
-        let own = storage.of_component(&component(&["default"], &["default"])).unwrap();
-        assert!(!state.exists());
-        own.stores.get("default").unwrap().set("k".into(), vec![1]).await.unwrap();
-        own.databases.get("default").unwrap().connect().await.unwrap();
-        assert!(state.join("sqlite_key_value.db").is_file());
-        assert!(state.join("sqlite_db.db").is_file());
     }
 }

@@ -1,6 +1,6 @@
 //! An app that is ready to answer requests.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -77,8 +77,8 @@ impl HttpApp {
             request_timeout: settings.request_timeout,
         });
         let mut guests = HashMap::new();
-        for id in needed(&triggers, &mut problems) {
-            match guest(&id, parts, &shared) {
+        for (id, executor) in needed(&triggers) {
+            match guest(&id, executor, parts, &shared) {
                 Ok(guest) => drop(guests.insert(id, Arc::new(guest))),
                 Err(problem) => problems.push(problem),
             }
@@ -118,28 +118,26 @@ impl HttpApp {
     }
 }
 
-/// The components that triggers name, with executors that can be run.
-fn needed(triggers: &[HttpTrigger], problems: &mut Problems) -> BTreeSet<String> {
-    let mut ids = BTreeSet::new();
+/// The components that triggers name, and how they are run: as the last trigger
+/// of each says.
+fn needed(triggers: &[HttpTrigger]) -> BTreeMap<String, Executor> {
+    let mut components = BTreeMap::new();
     for trigger in triggers {
         if let Target::Component { id, executor } = &trigger.target {
-            if *executor == Executor::Wagi {
-                problems.push(format!(
-                    "HTTP trigger {:?} uses the executor \"wagi\" for component {id:?}, which is \
-                     not supported",
-                    trigger.id
-                ));
-            } else {
-                ids.insert(id.clone());
-            }
+            components.insert(id.clone(), executor.clone());
         }
     }
-    ids
+    components
 }
 
 /// Links a component and finds its handler; the problem as a text otherwise.
-fn guest(id: &str, parts: &AppParts<'_>, shared: &Arc<GuestShared>) -> Result<Guest, String> {
-    Guest::new(parts.link(id)?, Arc::clone(shared))
+fn guest(
+    id: &str,
+    executor: Executor,
+    parts: &AppParts<'_>,
+    shared: &Arc<GuestShared>,
+) -> Result<Guest, String> {
+    Guest::new(parts.link(id)?, executor, Arc::clone(shared))
         .map_err(|error| format!("component {id:?} {}", chain(&error)))
 }
 
@@ -149,6 +147,16 @@ fn routes(
     guests: &HashMap<String, Arc<Guest>>,
     problems: &mut Problems,
 ) -> Option<Routes<Answerer>> {
+    let has_answer = |trigger: &HttpTrigger| match &trigger.target {
+        Target::Static(_) => true,
+        Target::Component { id, .. } => guests.contains_key(id),
+    };
+    if !triggers.iter().all(has_answer) {
+        let patterns = triggers.into_iter().filter_map(|trigger| Some((trigger.route?, ())));
+        let errors = Routes::new(base, patterns).err().into_iter().flatten();
+        problems.extend(errors.map(|error| error.to_string()));
+        return None;
+    }
     let routes = triggers.into_iter().filter_map(|trigger| {
         let answerer = match trigger.target {
             Target::Static(response) => Answerer::Static(response),

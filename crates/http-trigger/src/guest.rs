@@ -5,6 +5,7 @@ mod handler;
 mod reused;
 mod slots;
 mod spin;
+mod wagi;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use wasmtime_wasi_http::WasiBody;
 
 use crate::body::ResponseBody;
 use crate::settings::InstanceReuse;
+use crate::trigger_config::Executor;
 
 use fresh::FreshGuest;
 use handler::Handler;
@@ -132,11 +134,12 @@ impl Guest {
     /// The guest that a component is.
     pub(crate) fn new(
         component: LinkedComponent,
+        executor: Executor,
         shared: Arc<GuestShared>,
     ) -> Result<Self, HandlerError> {
         let LinkedComponent { pre, context } = component;
         let base = GuestBase { context, shared, failures: LogLimit::default() };
-        Ok(match Handler::of(pre)? {
+        Ok(match Handler::of(pre, executor)? {
             Handler::Service(pre) => Self::Reused(Arc::new(ReusedGuest::new(base, pre))),
             handler => Self::Fresh(Arc::new(FreshGuest::new(base, handler))),
         })

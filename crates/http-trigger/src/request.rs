@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use host::outbound_hosts::CHAINING_SUFFIX;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use outbound_hosts::CHAINING_SUFFIX;
 
 use crate::routes::RouteMatch;
 

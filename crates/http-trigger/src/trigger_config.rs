@@ -13,7 +13,6 @@ pub(crate) const TRIGGER_TYPE: &str = "http";
 /// One HTTP trigger.
 #[derive(Debug)]
 pub(crate) struct HttpTrigger {
-    pub(crate) id: String,
     pub(crate) target: Target,
     /// None: private, reached by service chaining only.
     pub(crate) route: Option<String>,
@@ -32,7 +31,15 @@ pub(crate) enum Executor {
     /// As its exports say.
     #[default]
     Http,
-    Wagi,
+    /// As a program.
+    Wagi(Wagi),
+}
+
+/// How a program is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wagi {
+    /// Its arguments, with `${SCRIPT_NAME}` and `${ARGS}` in them.
+    pub(crate) argv: String,
 }
 
 /// A response that needs no guest.
@@ -81,7 +88,15 @@ struct StaticConfig {
 enum ExecutorConfig {
     #[serde(alias = "spin", alias = "wasip3-unstable")]
     Http,
-    Wagi,
+    Wagi {
+        #[serde(default = "default_argv")]
+        argv: String,
+        entrypoint: Option<String>,
+    },
+}
+
+fn default_argv() -> String {
+    "${SCRIPT_NAME} ${ARGS}".to_owned()
 }
 
 /// The prefix of all routes: `base` of the app's HTTP settings.
@@ -123,7 +138,10 @@ fn read(trigger: &LockedTrigger) -> Result<HttpTrigger, String> {
         }
     };
     let executor = match config.executor {
-        Some(ExecutorConfig::Wagi) => Executor::Wagi,
+        Some(ExecutorConfig::Wagi { entrypoint: Some(other), .. }) if other != "_start" => {
+            return Err(format!("has the entrypoint {other:?}: only \"_start\" can be called"));
+        }
+        Some(ExecutorConfig::Wagi { argv, .. }) => Executor::Wagi(Wagi { argv }),
         Some(ExecutorConfig::Http) | None => Executor::Http,
     };
     let target = match (config.component, config.static_response) {
@@ -134,7 +152,7 @@ fn read(trigger: &LockedTrigger) -> Result<HttpTrigger, String> {
         }
         (None, None) => return Err("has neither `component` nor `static_response`".to_owned()),
     };
-    Ok(HttpTrigger { id: trigger.id.clone(), target, route })
+    Ok(HttpTrigger { target, route })
 }
 
 fn fixed(config: StaticConfig) -> Result<StaticResponse, String> {
@@ -186,7 +204,7 @@ mod tests {
         let trigger = read_json(json!({"component": "c", "route": "/x", "executor": wagi}));
         assert!(matches!(
             trigger.unwrap().target,
-            Target::Component { executor: Executor::Wagi, .. }
+            Target::Component { executor: Executor::Wagi(Wagi { argv }), .. } if argv == "${ARGS}"
         ));
         let private = read_json(json!({"component": "c", "route": {"private": true}})).unwrap();
         assert_eq!(private.route, None);
@@ -221,6 +239,11 @@ mod tests {
             (json!({"component": "c", "route": {"private": false}}), "private = false"),
             (json!({"component": "c", "route": "/", "extra": 1}), "extra"),
             (json!({"component": "c", "route": "/", "executor": {"type": "x"}}), "unknown variant"),
+            (
+                json!({"component": "c", "route": "/",
+                    "executor": {"type": "wagi", "entrypoint": "main"}}),
+                "entrypoint \"main\"",
+            ),
             (json!({"static_response": {"status_code": 99}, "route": "/"}), "status code 99"),
             (json!({"static_response": {"status_code": 101}, "route": "/"}), "status code 101"),
             (json!({"static_response": {"headers": {"a b": "c"}}, "route": "/"}), "\"a b\""),

@@ -13,8 +13,9 @@ pub const MAX_RESULT: usize = 128 << 20;
 
 /// Keys and their values.
 ///
-/// Every method is atomic, those that take several keys too. Dropping a call
-/// leaves it done or not done, never half done.
+/// Every method with one key is atomic; what holds for several keys is the
+/// backend's to say, and how it keeps numbers. Dropping a call leaves it done or not
+/// done, never half done.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The value of `key`.
@@ -44,8 +45,7 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets `keys`.
     async fn delete_many(&self, keys: Vec<String>) -> Result<(), StoreError>;
 
-    /// Adds `delta` to the number at `key`, 0 if there is none; the sum. Numbers
-    /// are kept as 8 bytes, little endian.
+    /// Adds `delta` to the number at `key`, 0 if there is none; the sum.
     async fn increment(&self, key: String, delta: i64) -> Result<i64, StoreError>;
 
     /// Gives `key` a value if its value still is `expected`.
@@ -87,7 +87,7 @@ pub enum StoreError {
     #[error("the result has more than {MAX_RESULT} bytes")]
     ResultTooLong,
     /// A value that is to be incremented is not a number.
-    #[error("the value of {key:?} is not a number of 8 bytes")]
+    #[error("the value of {key:?} is not a number that was made by an increment")]
     NotANumber {
         /// Its key.
         key: String,
@@ -104,7 +104,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn backend(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+    /// What a backend says.
+    pub fn backend(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Backend(Box::new(error))
     }
 
@@ -121,11 +122,21 @@ impl StoreError {
     }
 }
 
-pub(crate) fn check_key(key: &str) -> Result<(), StoreError> {
+/// Checks the length of a key.
+///
+/// # Errors
+///
+/// It has more than [`MAX_KEY`] bytes.
+pub fn check_key(key: &str) -> Result<(), StoreError> {
     if key.len() > MAX_KEY { Err(StoreError::KeyTooLong { bytes: key.len() }) } else { Ok(()) }
 }
 
-pub(crate) fn check_entry(key: &str, value: &[u8]) -> Result<(), StoreError> {
+/// Checks the lengths of a key and a value.
+///
+/// # Errors
+///
+/// The key has more than [`MAX_KEY`] bytes, or the value more than [`MAX_VALUE`].
+pub fn check_entry(key: &str, value: &[u8]) -> Result<(), StoreError> {
     check_key(key)?;
     if value.len() > MAX_VALUE {
         return Err(StoreError::ValueTooLong { key: key.to_owned(), bytes: value.len() });
@@ -134,11 +145,16 @@ pub(crate) fn check_entry(key: &str, value: &[u8]) -> Result<(), StoreError> {
 }
 
 /// Counts the bytes of a result.
-#[derive(Default)]
-pub(crate) struct ResultSize(usize);
+#[derive(Debug, Default)]
+pub struct ResultSize(usize);
 
 impl ResultSize {
-    pub(crate) fn add(&mut self, bytes: usize) -> Result<(), StoreError> {
+    /// Counts more of them.
+    ///
+    /// # Errors
+    ///
+    /// There are more than [`MAX_RESULT`].
+    pub fn add(&mut self, bytes: usize) -> Result<(), StoreError> {
         self.0 = self.0.saturating_add(bytes);
         if self.0 > MAX_RESULT { Err(StoreError::ResultTooLong) } else { Ok(()) }
     }

@@ -69,13 +69,13 @@ pub(crate) fn read(app: &LockedApp, problems: &mut Problems) -> Vec<Configured<C
 ///
 /// # Errors
 /// A sentence that names the trigger.
-pub(crate) fn expand(
+pub(crate) async fn expand(
     trigger: &Configured<Config>,
     parts: &AppParts<'_>,
 ) -> Result<Subscription, String> {
     let Configured { id, component, config } = trigger;
-    let address = parts.expand(&config.address, &address_of(id))?;
-    let channel = parts.expand(&config.channel, &channel_of(id))?;
+    let address = parts.expand(&config.address, &address_of(id)).await?;
+    let channel = parts.expand(&config.channel, &channel_of(id)).await?;
     let client = client(id, &address)?;
     Ok(Subscription { component: component.clone(), channel, address, client })
 }

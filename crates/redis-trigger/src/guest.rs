@@ -43,7 +43,7 @@ pub(crate) enum Error {
     TooManyConnections,
     #[component(name = "type-error")]
     #[error("type error")]
-    TypeError,
+    WrongType,
     #[component(name = "other")]
     #[error("{0}")]
     Other(String),

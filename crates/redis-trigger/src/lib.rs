@@ -66,7 +66,7 @@ impl TriggerType for RedisTriggers {
     ) -> Option<Box<dyn Trigger>> {
         let mut servers: BTreeMap<String, Vec<(Subscription, Guest)>> = BTreeMap::new();
         for configured in config::read(parts.app, problems) {
-            let subscription = config::expand(&configured, parts);
+            let subscription = config::expand(&configured, parts).await;
             let guest = parts.link(&configured.component).and_then(|linked| {
                 Guest::of(&linked, self.settings)
                     .map_err(|error| format!("component {:?} {error}", configured.component))

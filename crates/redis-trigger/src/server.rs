@@ -102,7 +102,7 @@ impl Server {
             match self.connect().await {
                 Ok(connection) => return connection,
                 Err(error) => {
-                    tracing::warn!(server = self.name, "cannot connect to Redis: {error}")
+                    tracing::warn!(server = self.name, "cannot connect to Redis: {error}");
                 }
             }
         }

@@ -8,7 +8,7 @@ use trigger::TriggerType;
 use crate::RuntimeError;
 
 /// The host features that an app may require.
-const FEATURES: [&str; 1] = ["local_service_chaining"];
+const FEATURES: [&str; 2] = ["local_service_chaining", "middleware"];
 
 /// The ids of the components that triggers of `app` name: no other is needed,
 /// compiled or checked.
@@ -55,13 +55,11 @@ fn supported(app: &LockedApp, types: &[Box<dyn TriggerType>]) -> Result<(), Runt
     }
     let required = required_components(app);
     for component in app.components.iter().filter(|component| required.contains(&component.id)) {
-        let names: Vec<&str> = component.dependencies.keys().map(String::as_str).collect();
-        if !names.is_empty() {
+        for role in component.trigger_dependencies.keys().filter(|role| *role != "middleware") {
             problems.push(format!(
-                "component {:?} has dependencies that are not composed into it ({}); push the app \
-                 with composition on, which `spin registry push` does by default since Spin 3.2",
+                "component {:?} has trigger dependencies of the kind {role:?}, and only middleware \
+                 is supported",
                 component.id,
-                names.join(", ")
             ));
         }
     }
@@ -130,12 +128,12 @@ mod tests {
     #[test]
     fn everything_missing_is_reported_at_once() {
         let more = json!({
-            "host_requirements": {"middleware": "required"},
-            "dependencies": {"a:b/c": {"source": {"content_type": "application/wasm",
-                "digest": app::Digest::of(b"dependency").to_string()}, "export": null}},
+            "host_requirements": {"teleportation": "required"},
+            "trigger_dependencies": {"sidecar": [{"source": {"content_type": "application/wasm",
+                "digest": app::Digest::of(b"dependency").to_string()}, "export": null}]},
         });
         let error = check_of(&app(json!([trigger("kafka")]), more)).unwrap_err();
-        for part in ["kafka", "middleware", "a:b/c"] {
+        for part in ["kafka", "teleportation", "sidecar"] {
             assert!(error.contains(part), "{part} in {error}");
         }
         assert!(check_of(&app(json!([]), json!({}))).unwrap_err().contains("no trigger"));

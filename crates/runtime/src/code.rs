@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use app::{Digest, LockedApp};
-use artifact::{Artifact, ComponentContent, assets};
+use artifact::{Artifact, CompilerInput, assets};
 use engine::{Cache, CompiledCode};
 use host::GuestFiles;
 use trigger::LoadedComponent;
@@ -63,8 +63,16 @@ impl Code {
         supervisor: &Supervisor,
         phases: &mut Phases,
     ) -> Result<LoadedApp, RuntimeError> {
-        let wanted: Vec<(&String, &ComponentContent)> =
-            artifact.components.iter().filter(|(id, _)| required.contains(*id)).collect();
+        let wanted: Vec<(&String, CompilerInput<'_>)> = artifact
+            .app
+            .components
+            .iter()
+            .filter(|component| required.contains(&component.id))
+            .filter_map(|component| {
+                let content = artifact.components.get(&component.id)?;
+                Some((&component.id, content.compiler_input(component)))
+            })
+            .collect();
         let code = self.compiled(&wanted, supervisor).await?;
         phases.end("compile");
         let mut mapped: BTreeMap<Digest, Component> = BTreeMap::new();
@@ -72,8 +80,8 @@ impl Code {
             mapped.insert(*digest, engine::load(&self.engine, code)?);
         }
         let mut components = BTreeMap::new();
-        for (id, content) in wanted {
-            let digest = content.wasm.digest();
+        for (id, input) in wanted {
+            let digest = input.digest();
             let component = mapped
                 .get(&digest)
                 .cloned()
@@ -88,13 +96,13 @@ impl Code {
     /// Code for every component, each content once.
     async fn compiled(
         &self,
-        wanted: &[(&String, &ComponentContent)],
+        wanted: &[(&String, CompilerInput<'_>)],
         supervisor: &Supervisor,
     ) -> Result<BTreeMap<Digest, CompiledCode>, RuntimeError> {
         let mut found = BTreeMap::new();
         let mut missing: Vec<Missing> = Vec::new();
-        for (id, content) in wanted {
-            let digest = content.wasm.digest();
+        for (id, input) in wanted {
+            let digest = input.digest();
             if found.contains_key(&digest) || missing.iter().any(|known| known.digest == digest) {
                 continue;
             }
@@ -102,10 +110,10 @@ impl Code {
                 found.insert(digest, code);
                 continue;
             }
-            let source = content
-                .open_wasm()
+            let source = input
+                .open()
                 .map_err(|source| RuntimeError::Wasm { component: (*id).clone(), source })?;
-            let (component, size) = ((*id).clone(), content.wasm.size());
+            let (component, size) = ((*id).clone(), input.size());
             missing.push(Missing { digest, component, source, size });
         }
         let names: Vec<(Digest, String)> =

@@ -5,6 +5,7 @@
 //! | `SPIN_COMPONENTS_TO_RETAIN` | ids separated by commas; none keeps all | all |
 //! | `SPIN_MAX_INSTANCE_MEMORY` | bytes | as much as the container |
 //! | `SPIN_VARIABLE_<NAME>`, `<NAME>` | value of an application variable | its default |
+//! | `RUNTIME_CONFIG_FILE` | the app's `runtime-config.toml` | `/runtime-config.toml` of a container |
 //! | `SPINLET_APP_STATE_DIR` | an absolute path: where the app keeps its default store and database | see [`crate::state_dir`] |
 //! | `SPINLET_DRAIN_TIMEOUT` | how long requests in flight may take after SIGTERM | `25s` |
 //! | `SPINLET_WORKER_THREADS` | 1 to 512 | processors the container may use, at most 8 |

@@ -14,6 +14,7 @@ use content_store::ContentStoreError;
 use control::ControlError;
 use engine::{CacheError, EngineError, LoadError};
 use host::{GuestFilesError, HostError};
+use runtime_config::ConfigError;
 use trigger::TriggerError;
 
 /// Why an app cannot be run.
@@ -39,6 +40,21 @@ pub enum RuntimeError {
     /// Variables of the environment that cannot be used; all of them.
     #[error("the environment cannot be used: {0}")]
     Environment(Problems),
+    /// The runtime configuration cannot be read.
+    #[error("cannot read the runtime configuration")]
+    ReadConfiguration(#[source] io::Error),
+    /// The runtime configuration says what cannot be used.
+    #[error("the runtime configuration {} cannot be used", path.display())]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ConfigError,
+    },
+    /// Files that the runtime configuration names cannot be used; all of them.
+    #[error("the runtime configuration cannot be used: {0}")]
+    ConfiguredFiles(Problems),
     /// Signals or threads cannot be had.
     #[error("cannot {attempt}")]
     Process {

@@ -9,7 +9,8 @@
 //! 4. [`Code`]: compiled code for each component, from the node's cache, which
 //!    the supervisor fills; this process has no compiler.
 //! 5. [`Sandbox`]: the container's namespaces, file system and privileges.
-//! 6. [`state_dir`]: where the app keeps what it stores.
+//! 6. [`Configuration`]: the runtime configuration of the container or of the
+//!    command line; [`state_dir`]: where the app keeps what it stores.
 //! 7. [`serve`]: every type of trigger in [`triggers`] that the app uses becomes
 //!    ready and serves, until a signal asks to drain.
 //!
@@ -19,6 +20,7 @@
 
 pub mod checks;
 mod code;
+mod configuration;
 mod environment;
 mod error;
 mod phases;
@@ -31,6 +33,7 @@ mod supervisor;
 pub mod triggers;
 
 pub use code::{Code, LoadedApp};
+pub use configuration::Configuration;
 pub use environment::Settings;
 pub use error::RuntimeError;
 pub use phases::Phases;

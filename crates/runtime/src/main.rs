@@ -3,12 +3,11 @@
 use std::io::Write as _;
 
 use control::RunSpec;
-use host::HostSettings;
 use process_setup::{ExitCode, chain, start_logging};
 use runtime::serve::{Life, Workers, assemble, serve};
 use runtime::{
-    Code, LoadedApp, Phases, RuntimeError, Sandbox, Settings, StopSignals, Supervisor, checks,
-    source, state_dir,
+    Code, Configuration, LoadedApp, Phases, RuntimeError, Sandbox, Settings, StopSignals,
+    Supervisor, checks, source, state_dir,
 };
 use trigger::Surroundings;
 
@@ -59,7 +58,6 @@ async fn run(
     };
     let mut settings = Settings::read(&surroundings, processors)?;
     log(&settings);
-    let state_dir = state_dir::choose(settings.state_dir.clone(), &spec);
     let mut phases = Phases::default();
     let loading = load(supervisor, &spec, &mut settings, &mut phases);
     let Some((code, loaded)) = (tokio::select! {
@@ -69,7 +67,10 @@ async fn run(
         supervisor.not_spin().await?;
         return Ok(ExitCode::Success);
     };
-    let host = HostSettings { state_dir, ..settings.host };
+    let configuration = Configuration::read(&spec)?;
+    let folder = configuration.config().state_dir.as_ref();
+    let state_dir = state_dir::choose(settings.state_dir, folder, &spec);
+    let host = configuration.apply(settings.host, &state_dir)?;
     let app = assemble(code.engine(), loaded, host, settings.triggers).await?;
     let workers = Workers::start(settings.workers)?;
     phases.end("assemble");

@@ -1,14 +1,10 @@
 //! The container of this process.
 
-use std::path::Path;
-
 use container::enter::{Container, Entered};
 use container::{Bundle, RootfsMount};
 
 use crate::RuntimeError;
 
-/// Where an app of Spin's existing shim finds its runtime configuration.
-const RUNTIME_CONFIG: &str = "/runtime-config.toml";
 /// Where a kubelet looks for the reason of a container's end.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
@@ -50,12 +46,6 @@ impl Sandbox {
     /// Names the step that the kernel refused; the process must then end.
     pub fn enter(self) -> Result<EnteredSandbox, RuntimeError> {
         let entered = self.container.map(Container::enter).transpose()?;
-        if entered.is_some() && Path::new(RUNTIME_CONFIG).is_file() {
-            tracing::warn!(
-                "{RUNTIME_CONFIG} is not read by this version: stores, databases and variable \
-                 providers keep their defaults"
-            );
-        }
         Ok(EnteredSandbox { entered })
     }
 }

@@ -32,7 +32,7 @@ pub async fn assemble(
     types: Vec<Box<dyn TriggerType>>,
 ) -> Result<App, RuntimeError> {
     let LoadedApp { app, components } = loaded;
-    let host = AppHost::new(engine, &app, host)?;
+    let host = AppHost::new(engine, &app, host).await?;
     let linking = linking();
     let parts = AppParts { app: &app, host: &host, linking: &linking, components: &components };
     let mut problems = Problems::default();

@@ -2,7 +2,9 @@
 
 use app::Problems;
 use command_trigger::CommandTriggers;
+use cron_trigger::CronTriggers;
 use http_trigger::HttpTriggers;
+use mqtt_trigger::MqttTriggers;
 use redis_trigger::RedisTriggers;
 use trigger::{Surroundings, TriggerType};
 
@@ -10,8 +12,13 @@ use trigger::{Surroundings, TriggerType};
 type Configure = fn(&Surroundings<'_>) -> Result<Box<dyn TriggerType>, Problems>;
 
 /// One line for each type.
-const TYPES: &[Configure] =
-    &[CommandTriggers::configure, HttpTriggers::configure, RedisTriggers::configure];
+const TYPES: &[Configure] = &[
+    CommandTriggers::configure,
+    CronTriggers::configure,
+    HttpTriggers::configure,
+    MqttTriggers::configure,
+    RedisTriggers::configure,
+];
 
 /// All types of triggers, as what surrounds an app says.
 ///

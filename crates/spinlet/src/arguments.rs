@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Pull(crate::pull::PullArguments),
     /// Show what an app is made of and what it may use
     Inspect(crate::inspect::InspectArguments),
+    /// Say what an app needs, and whether it is there, before it is started
+    Doctor(crate::doctor::DoctorArguments),
     /// Compile an app's components ahead of their first start
     Compile(crate::compile::CompileArguments),
     /// Start apps under several runtimes and compare time and memory

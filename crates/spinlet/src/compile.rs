@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 use app::Digest;
-use artifact::{Artifact, ComponentContent};
+use artifact::{Artifact, CompilerInput};
 use clap::Args;
 
 use crate::compiler::Compiler;
@@ -48,10 +48,10 @@ pub(crate) async fn run(
         }
         local => local_app::load(local)?,
     };
-    for (digest, (id, content)) in used(&artifact)? {
-        let what = format!("component {id} ({})", bytes(content.wasm.size()));
+    for (digest, (id, input)) in used(&artifact) {
+        let what = format!("component {id} ({})", bytes(input.size()));
         let step = console.step(format!("Compiling {what}"));
-        let source = content.open_wasm().with_context(|| format!("cannot read component {id}"))?;
+        let source = input.open().with_context(|| format!("cannot read component {id}"))?;
         match compiler.compile(&digest.to_string(), id, source).await {
             Ok(true) => step.done(&format!("Found {what} in the cache")),
             Ok(false) => step.done(&format!("Compiled {what}")),
@@ -62,18 +62,14 @@ pub(crate) async fn run(
 }
 
 /// The components that triggers use, each Wasm once.
-fn used(artifact: &Artifact) -> anyhow::Result<BTreeMap<Digest, (&str, &ComponentContent)>> {
+fn used(artifact: &Artifact) -> BTreeMap<Digest, (&str, CompilerInput<'_>)> {
     let mut used = BTreeMap::new();
     for trigger in &artifact.app.triggers {
         let Some(id) = trigger.component() else { continue };
         let Some(content) = artifact.components.get(id) else { continue };
-        if !content.dependencies.is_empty() {
-            bail!(
-                "component {id} has dependencies that are not composed into it: compose them \
-                 first, as `spin registry push` does"
-            );
-        }
-        used.entry(content.wasm.digest()).or_insert((id, content));
+        let Some(component) = artifact.app.component(id) else { continue };
+        let input = content.compiler_input(component);
+        used.entry(input.digest()).or_insert((id, input));
     }
-    Ok(used)
+    used
 }

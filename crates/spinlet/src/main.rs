@@ -8,6 +8,7 @@ mod bench;
 mod compile;
 mod compiler;
 mod console;
+mod doctor;
 mod environment;
 mod images;
 mod inspect;
@@ -53,6 +54,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(async {
         match arguments.command {
             Command::Up(up) => return up::run(up, &environment, &console).await,
+            Command::Doctor(doctor) => return doctor::run(doctor, &environment, &console).await,
             Command::Push(push) => push::run(push, &environment, &console).await,
             Command::Pull(pull) => pull::run(pull, &environment, &console).await,
             Command::Inspect(inspect) => inspect::run(inspect, &environment, &console).await,

@@ -7,6 +7,7 @@ mod stop;
 mod supervisor;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -26,6 +27,7 @@ use supervisor::Supervisor;
 
 const LISTEN_VARIABLE: &str = "SPIN_HTTP_LISTEN_ADDR";
 const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
+const RUNTIME_CONFIG_VARIABLE: &str = "RUNTIME_CONFIG_FILE";
 const RUNTIME: &str = "spinlet-runtime";
 
 const EXAMPLES: &str = "\
@@ -36,6 +38,7 @@ Examples:
   spinlet up ghcr.io/me/hello:v1                 an app from a registry
   spinlet up . --listen 0.0.0.0:8080             for other machines, on another port
   spinlet up . --variable greeting=Hi            with a value for a variable of the app
+  spinlet up . --runtime-config-file config.toml with stores, databases and providers of its own
   spinlet up . -- --verbose                      with an argument for its command trigger
 
 Ctrl-C finishes the requests in flight, a second Ctrl-C cuts them off.";
@@ -62,6 +65,10 @@ pub(crate) struct UpArguments {
     #[arg(long, value_name = "KEY=VALUE")]
     variable: Vec<KeyValue>,
 
+    /// The runtime-config.toml of the app
+    #[arg(long, value_name = "FILE")]
+    runtime_config_file: Option<PathBuf>,
+
     #[command(flatten)]
     registry: RegistryArguments,
 
@@ -76,12 +83,22 @@ pub(crate) async fn run(
     environment: &Environment,
     console: &Console,
 ) -> anyhow::Result<ExitCode> {
-    let variables = app_environment(&arguments, environment)?;
+    let mut variables = app_environment(&arguments.env, &arguments.variable, environment)?;
+    if let Some(path) = &arguments.runtime_config_file {
+        let absolute = std::path::absolute(path)
+            .with_context(|| format!("cannot use {} as a path", path.display()))?;
+        // The runtime reads it after the app was pulled and compiled.
+        fs_err::File::open(&absolute).context("cannot read the runtime configuration")?;
+        variables.insert(RUNTIME_CONFIG_VARIABLE.to_owned(), absolute.display().to_string());
+    }
+    if let Some(listen) = &arguments.listen {
+        variables.insert(LISTEN_VARIABLE.to_owned(), listen.to_string());
+    }
     let subject = subject::decide(&arguments.app)?;
     let runtime = payload::locate(&environment.state_dir, RUNTIME)
         .with_context(|| format!("cannot find {RUNTIME}"))?;
     let compiler = Compiler::locate(environment)?;
-    let app = source(subject, &arguments, environment, console).await?;
+    let app = source(subject, &arguments.registry, environment, console).await?;
     let spec = RunSpec {
         id: arguments.app.clone(),
         app,
@@ -94,9 +111,35 @@ pub(crate) async fn run(
     Supervisor::start(&runtime, compiler, console)?.supervise(spec).await
 }
 
-async fn source(
+/// Loads an app as [`run`] does, without serving it: none if it could be served,
+/// else why not.
+pub(crate) async fn check(
+    app: AppSource,
+    mut variables: BTreeMap<String, String>,
+    environment: &Environment,
+    console: &Console,
+) -> anyhow::Result<Option<String>> {
+    // Nobody will connect, so a port that is taken is no obstacle.
+    variables.insert(LISTEN_VARIABLE.to_owned(), "127.0.0.1:0".to_owned());
+    let runtime = payload::locate(&environment.state_dir, RUNTIME)
+        .with_context(|| format!("cannot find {RUNTIME}"))?;
+    let compiler = Compiler::locate(environment)?;
+    let spec = RunSpec {
+        id: "doctor".to_owned(),
+        app,
+        cache_dir: compiler.cache().to_owned(),
+        environment: variables,
+        args: Vec::new(),
+        default_listen: DEFAULT_LISTEN.to_owned(),
+        sandbox: None,
+    };
+    Supervisor::start(&runtime, compiler, console)?.check(spec).await
+}
+
+/// Where the runtime finds an app; an image is pulled first.
+pub(crate) async fn source(
     subject: Subject,
-    arguments: &UpArguments,
+    registry: &RegistryArguments,
     environment: &Environment,
     console: &Console,
 ) -> anyhow::Result<AppSource> {
@@ -108,28 +151,25 @@ async fn source(
         Subject::Wasm(path) => AppSource::Wasm(path),
         Subject::Layout(path) => AppSource::Layout(path),
         Subject::Reference(reference) => {
-            let (layout, _) =
-                images::pull(&reference, &arguments.registry, environment, console).await?;
+            let (layout, _) = images::pull(&reference, registry, environment, console).await?;
             AppSource::Layout(layout)
         }
     })
 }
 
 /// What configures the app: our own environment, then the arguments.
-fn app_environment(
-    arguments: &UpArguments,
+pub(crate) fn app_environment(
+    env: &[KeyValue],
+    variable: &[KeyValue],
     environment: &Environment,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let mut variables = environment.all.clone();
-    for KeyValue { key, value } in &arguments.env {
+    for KeyValue { key, value } in env {
         variables.insert(key.clone(), value.clone());
     }
-    for KeyValue { key, value } in &arguments.variable {
+    for KeyValue { key, value } in variable {
         app::template::check_variable_name(key)?;
         variables.insert(format!("SPIN_VARIABLE_{}", key.to_ascii_uppercase()), value.clone());
-    }
-    if let Some(listen) = &arguments.listen {
-        variables.insert(LISTEN_VARIABLE.to_owned(), listen.to_string());
     }
     Ok(variables)
 }
@@ -162,14 +202,12 @@ mod tests {
 
     #[test]
     fn arguments_win_over_the_environment() {
-        let arguments = up(&[".", "--env", "A=2", "--variable", "api_key=x", "--listen", "8080"]);
-        let environment =
-            environment(&[("A", "1"), ("B", "1"), ("SPIN_HTTP_LISTEN_ADDR", "0.0.0.0:1")]);
-        let variables = app_environment(&arguments, &environment).unwrap();
+        let up = up(&[".", "--env", "A=2", "--variable", "api_key=x"]);
+        let environment = environment(&[("A", "1"), ("B", "1")]);
+        let variables = app_environment(&up.env, &up.variable, &environment).unwrap();
         assert_eq!(variables["A"], "2");
         assert_eq!(variables["B"], "1");
         assert_eq!(variables["SPIN_VARIABLE_API_KEY"], "x");
-        assert_eq!(variables["SPIN_HTTP_LISTEN_ADDR"], "127.0.0.1:8080");
     }
 
     #[test]
@@ -186,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_name_that_no_variable_can_have_is_refused() {
-        let arguments = up(&[".", "--variable", "Not-A-Name=x"]);
-        assert!(app_environment(&arguments, &environment(&[])).is_err());
+        let up = up(&[".", "--variable", "Not-A-Name=x"]);
+        assert!(app_environment(&up.env, &up.variable, &environment(&[])).is_err());
     }
 }

@@ -76,7 +76,8 @@ pub enum SqliteError {
 }
 
 impl SqliteError {
-    pub(crate) fn backend(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+    /// What a backend says.
+    pub fn backend(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Backend(Box::new(error))
     }
 

@@ -26,6 +26,7 @@ pub struct Embedded {
     /// of every other connection would be the end of the last one, for which
     /// SQLite moves the whole log into the file.
     anchor: OnceCell<Option<Mutex<rusqlite::Connection>>>,
+    guard: fn(&mut rusqlite::Connection) -> rusqlite::Result<()>,
 }
 
 impl Embedded {
@@ -35,7 +36,14 @@ impl Embedded {
         Self {
             database: Arc::new(embedded_database::Database::new(location)),
             anchor: OnceCell::new(),
+            guard: guard::restrict,
         }
+    }
+
+    /// Lets statements attach other files, whatever they are.
+    #[must_use]
+    pub fn with_attached_files(self) -> Self {
+        Self { guard: guard::restrict_but_attach, ..self }
     }
 
     async fn open(&self) -> Result<Opened, SqliteError> {
@@ -54,7 +62,7 @@ impl Database for Embedded {
             })
             .await?;
         let mut connection = self.open().await?.connection;
-        guard::restrict(&mut connection)?;
+        (self.guard)(&mut connection)?;
         Ok(Arc::new(EmbeddedConnection { connection: Arc::new(Mutex::new(connection)) }))
     }
 }

@@ -22,6 +22,17 @@ pub(crate) fn restrict(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.authorizer(Some(authorize))
 }
 
+/// The same for databases whose statements may attach other files.
+pub(crate) fn restrict_but_attach(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_RESULT as i32)?;
+    connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
+        AuthAction::Attach { .. } | AuthAction::Unknown { code: SQLITE_ATTACH, .. } => {
+            Authorization::Allow
+        }
+        _ => authorize(context),
+    }))
+}
+
 fn authorize(context: AuthContext<'_>) -> Authorization {
     match context.action {
         // `VACUUM INTO` attaches its target too, `VACUUM` a temporary database.

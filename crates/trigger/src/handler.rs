@@ -222,3 +222,6 @@ async fn instantiate(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

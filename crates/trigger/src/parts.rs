@@ -65,12 +65,12 @@ impl AppParts<'_> {
     }
 
     /// `text` with the app's variables replaced; `place` says in errors where it
-    /// stands.
+    /// stands. Asks remote providers of variables.
     ///
     /// # Errors
     /// A sentence that names the variable.
-    pub fn expand(&self, text: &str, place: &str) -> Result<String, String> {
-        self.host.variables().expand(text, place).map_err(|error| chain(&error))
+    pub async fn expand(&self, text: &str, place: &str) -> Result<String, String> {
+        self.host.variables().expand(text, place).await.map_err(|error| chain(&error))
     }
 }
 

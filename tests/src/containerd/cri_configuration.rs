@@ -60,6 +60,7 @@ fn runtimes(cri: &str) -> String {
     format!(
         "[{cri}.containerd]\ndefault_runtime_name = \"runc\"\n\
          [{cri}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
+         [{cri}.containerd.runtimes.runc.options]\nSystemdCgroup = false\n\
          [{cri}.containerd.runtimes.spin]\nruntime_type = \"{RUNTIME}\"\n"
     )
 }

@@ -20,6 +20,7 @@ fn artifact(files: Vec<FileEntry>, archives: Vec<Blob>) -> Artifact {
         wasm: Blob::from_bytes(*b"\0asm\x01\0\0\0"),
         kind: WasmKind::Module,
         dependencies: BTreeMap::new(),
+        trigger_dependencies: BTreeMap::new(),
         files,
         mounts: Vec::new(),
     };

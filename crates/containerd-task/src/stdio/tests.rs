@@ -48,6 +48,32 @@ async fn fifos_open_without_a_peer_and_survive_readers_that_come_and_go() {
 }
 
 #[tokio::test]
+async fn a_reader_that_comes_after_the_end_finds_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stdout, stderr) = (fifo(folder.path(), "stdout"), fifo(folder.path(), "stderr"));
+    let (stdio, hold) = paths("", &stdout, &stderr).open().await.unwrap();
+    write(&stdio.stdout, "late");
+    drop(stdio);
+    let closing = tokio::spawn(async move { hold.close().await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let read = |path: String| tokio::task::spawn_blocking(move || fs_err::read_to_string(path));
+    let (out, err) = (read(stdout), read(stderr));
+    assert_eq!(out.await.unwrap().unwrap(), "late");
+    assert_eq!(err.await.unwrap().unwrap(), "");
+    closing.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_never_comes_is_not_waited_for_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let stdout = fifo(folder.path(), "stdout");
+    let (stdio, hold) = paths("", &stdout, "").open().await.unwrap();
+    drop(stdio);
+    hold.close().await;
+    assert_eq!(writing_end(Path::new(&stdout)).err(), Some(Errno::NXIO));
+}
+
+#[tokio::test]
 async fn the_input_ends_only_after_it_was_closed() {
     let folder = tempfile::tempdir().unwrap();
     let input = fifo(folder.path(), "in");

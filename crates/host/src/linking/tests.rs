@@ -17,8 +17,8 @@ fn pre_instantiate(wat: &str) -> Result<(), String> {
 fn platform_interfaces_nobody_provides_are_stubbed() {
     pre_instantiate(
         r#"(component
-            (import "fermyon:spin/llm@2.0.0" (instance
-                (export "infer" (func (param "model" string) (result string)))
+            (import "fermyon:spin/wagons@2.0.0" (instance
+                (export "pull" (func (param "engine" string) (result string)))
             ))
             (import "wasi:blobstore/container@0.2.0-draft" (instance
                 (export "bucket" (type $b (sub resource)))
@@ -85,5 +85,31 @@ fn versions_serve_their_compatibility_track() {
         ("a:b/c", "a:b/c", true),
     ] {
         assert_eq!(serves(provided, import), expected, "{provided} for {import}");
+    }
+}
+
+#[test]
+fn every_version_of_wasi_config_is_linked() {
+    for interface in [
+        "wasi:config/store@0.2.0-draft-2024-09-27",
+        "wasi:config/store@0.2.0-rc.1",
+        "wasi:config/runtime@0.2.0-draft",
+    ] {
+        let component = |result: &str| {
+            format!(
+                r#"(component
+                    (type $i (instance
+                        (type $e (variant (case "upstream" string) (case "io" string)))
+                        (export "error" (type $error (eq $e)))
+                        (export "get" (func (param "key" string)
+                            (result (result {result} (error $error)))))
+                    ))
+                    (import "{interface}" (instance (type $i)))
+                )"#
+            )
+        };
+        pre_instantiate(&component("(option string)")).unwrap();
+        // It is the host's own, and no stub that takes any type.
+        assert!(pre_instantiate(&component("u32")).is_err(), "{interface}");
     }
 }

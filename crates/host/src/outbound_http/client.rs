@@ -11,10 +11,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use outbound_hosts::{BlockedNetworks, Grant};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::connect::{CONNECT, ConnectError, ConnectOptions, Connector};
-use crate::outbound_hosts::Grant;
 
 /// Used for every timeout a guest does not set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
@@ -40,9 +40,13 @@ pub(crate) struct HttpClient {
 }
 
 impl HttpClient {
-    /// A client that speaks plain-text HTTP/2 to `h2c_authority`.
-    pub(crate) fn new(h2c_authority: Option<&str>) -> Result<Self, HttpClientError> {
-        let connector = Connector::default();
+    /// A client that speaks plain-text HTTP/2 to `h2c_authority` and connects to
+    /// nothing in `blocked`.
+    pub(crate) fn new(
+        h2c_authority: Option<&str>,
+        blocked: BlockedNetworks,
+    ) -> Result<Self, HttpClientError> {
+        let connector = Connector::new(blocked);
         let plain_http2 = h2c_authority
             .filter(|value| !value.is_empty())
             .map(|value| {

@@ -13,6 +13,7 @@ use http::uri::Scheme;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use outbound_hosts::{BlockedNetworks, Grant};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,9 +21,6 @@ use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::Error;
-
-use crate::address;
-use crate::outbound_hosts::Grant;
 
 /// How the request that needs a connection wants it made.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +46,7 @@ pub(super) enum ConnectError {
     NoHost,
     #[error("the name cannot be resolved")]
     Resolve(#[source] io::Error),
-    #[error("all addresses of the name are node-local")]
+    #[error("all addresses of the name are blocked")]
     Prohibited,
     #[error("cannot connect")]
     Connect(#[source] io::Error),
@@ -89,11 +87,12 @@ fn tls_code(error: &io::Error) -> Error {
 }
 
 /// Makes the connections of the client.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Connector {
     /// Made by the first request over TLS: reading the node's certificates takes
     /// milliseconds and a megabyte.
     tls: Arc<OnceCell<Arc<ClientConfig>>>,
+    blocked: Arc<BlockedNetworks>,
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -118,12 +117,17 @@ impl tower_service::Service<Uri> for Connector {
 }
 
 impl Connector {
+    /// A connector that leads nowhere into `blocked`.
+    pub(super) fn new(blocked: BlockedNetworks) -> Self {
+        Self { tls: Arc::default(), blocked: Arc::new(blocked) }
+    }
+
     async fn connect(&self, uri: &Uri, grant: Grant) -> Result<OutboundStream, ConnectError> {
         let host = uri.host().ok_or(ConnectError::NoHost)?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let secure = uri.scheme() == Some(&Scheme::HTTPS);
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let stream = tcp(host, port, grant).await?;
+        let stream = tcp(host, port, grant, &self.blocked).await?;
         if !secure {
             return Ok(OutboundStream { io: TokioIo::new(Box::new(stream)), http2: false });
         }
@@ -140,7 +144,12 @@ impl Connector {
 }
 
 /// Connects to the first address of `host` that answers and may be connected to.
-async fn tcp(host: &str, port: u16, grant: Grant) -> Result<TcpStream, ConnectError> {
+async fn tcp(
+    host: &str,
+    port: u16,
+    grant: Grant,
+    blocked: &BlockedNetworks,
+) -> Result<TcpStream, ConnectError> {
     let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => {
@@ -152,7 +161,7 @@ async fn tcp(host: &str, port: u16, grant: Grant) -> Result<TcpStream, ConnectEr
     }
     let mut failure = ConnectError::Prohibited;
     for address in addresses {
-        if address::is_node_local(address.ip()) && !grant.names_address {
+        if !blocked.permit(address.ip(), grant) {
             continue;
         }
         match TcpStream::connect(address).await {

@@ -15,7 +15,7 @@ use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use super::handler::Handler;
-use super::{Call, GuestBase, GuestError, declared_length, spin};
+use super::{Call, GuestBase, GuestError, declared_length, spin, wagi};
 use crate::body::{Broken, ResponseBody};
 
 /// A component whose instances handle one request each.
@@ -135,6 +135,12 @@ impl FreshGuest {
                 Handler::Spin(pre) => {
                     spin::handle(&self.base.context, pre, request, depth).await.map(|response| {
                         // Nobody listens when the client is gone.
+                        let _ = reply.send(Ok(response));
+                    })
+                }
+                Handler::Wagi(handler) => {
+                    let context = &self.base.context;
+                    wagi::handle(context, handler, request, depth).await.map(|response| {
                         let _ = reply.send(Ok(response));
                     })
                 }

@@ -5,6 +5,9 @@ use host::spin_http::bindings as spin;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
+use super::wagi::WagiHandler;
+use crate::trigger_config::Executor;
+
 /// The snapshots of WASI whose handler has the shape of 0.2.
 const SNAPSHOTS: [&str; 2] = ["0.2.0-rc-2023-10-18", "0.2.0-rc-2023-11-10"];
 
@@ -16,6 +19,8 @@ pub(crate) enum Handler {
     Service(ServicePre<InstanceState>),
     /// `fermyon:spin/inbound-http`.
     Spin(spin::HandlerPre<InstanceState>),
+    /// `wasi:cli/run`, as the executor `wagi` calls it.
+    Wagi(WagiHandler),
 }
 
 /// Why a component has no usable handler.
@@ -31,6 +36,9 @@ pub enum HandlerError {
         /// What it exports instead, as the end of a sentence.
         hint: Option<String>,
     },
+    /// The executor wants a program, and it is none.
+    #[error("is no program, which the executor \"wagi\" needs: it exports no wasi:cli/run@0.2.x")]
+    NoProgram,
     /// It exports several.
     #[error("exports several HTTP handlers: {}", exports.join(", "))]
     Several {
@@ -101,9 +109,32 @@ fn hint(exports: &[&str]) -> Option<String> {
     command.then(|| "; it is a command (wasi:cli/run)".to_owned())
 }
 
+/// The function `run` of a program.
+fn run(component: &Component) -> Option<ComponentExportIndex> {
+    let ty = component.component_type();
+    let mut exports = ty.exports(component.engine());
+    let (name, _) = exports.find(|(name, _)| name.starts_with("wasi:cli/run@0.2."))?;
+    let interface = component.get_export_index(None, name)?;
+    component.get_export_index(Some(&interface), "run")
+}
+
 impl Handler {
     /// The handler of a component.
-    pub(crate) fn of(pre: InstancePre<InstanceState>) -> Result<Self, HandlerError> {
+    pub(crate) fn of(
+        pre: InstancePre<InstanceState>,
+        executor: Executor,
+    ) -> Result<Self, HandlerError> {
+        match executor {
+            Executor::Http => Self::exported(pre),
+            Executor::Wagi(settings) => {
+                let run = run(pre.component()).ok_or(HandlerError::NoProgram)?;
+                Ok(Self::Wagi(WagiHandler { pre, run, settings }))
+            }
+        }
+    }
+
+    /// The handler that a component exports.
+    fn exported(pre: InstancePre<InstanceState>) -> Result<Self, HandlerError> {
         let component = pre.component();
         let (export, kind) = export(component)?;
         let signature = |source: wasmtime::Error| HandlerError::Signature {

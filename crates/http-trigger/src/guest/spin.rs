@@ -50,17 +50,7 @@ async fn incoming(request: http::Request<WasiBody>) -> Result<Request, GuestErro
             Ok((name.as_str().to_owned(), value.to_owned()))
         })
         .collect::<Result<_, GuestError>>()?;
-    let body = Limited::new(body, MAX_BUFFERED_BODY)
-        .collect()
-        .await
-        .map_err(|error| {
-            if error.is::<http_body_util::LengthLimitError>() {
-                GuestError::Request("its body is too long", StatusCode::PAYLOAD_TOO_LARGE)
-            } else {
-                GuestError::Request("its body broke off", StatusCode::BAD_REQUEST)
-            }
-        })?
-        .to_bytes();
+    let body = whole(body).await?;
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     Ok(Request {
         method,
@@ -69,6 +59,18 @@ async fn incoming(request: http::Request<WasiBody>) -> Result<Request, GuestErro
         params: Vec::new(),
         body: Some(body.into()),
     })
+}
+
+/// The whole body of a request.
+pub(super) async fn whole(body: WasiBody) -> Result<Bytes, GuestError> {
+    let collected = Limited::new(body, MAX_BUFFERED_BODY).collect().await.map_err(|error| {
+        if error.is::<http_body_util::LengthLimitError>() {
+            GuestError::Request("its body is too long", StatusCode::PAYLOAD_TOO_LARGE)
+        } else {
+            GuestError::Request("its body broke off", StatusCode::BAD_REQUEST)
+        }
+    })?;
+    Ok(collected.to_bytes())
 }
 
 fn method(method: &http::Method) -> Option<Method> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use app::LockedApp;
 use bytes::Bytes;
-use host::{AppHost, GuestFiles, HostSettings, Linking, Output, StateDir};
+use host::{AppHost, GuestFiles, HostSettings, Linking, Output};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use http_trigger::{HttpApp, HttpSettings, StartError};
@@ -118,12 +118,12 @@ impl TestApp {
         let locked = self.locked();
         let captured = Captured::default();
         let settings = HostSettings {
-            environment: BTreeMap::new(),
             max_instance_memory: self.max_instance_memory,
             output: Output::new(Box::new(captured.clone()), Box::new(std::io::sink())),
-            state_dir: StateDir::Memory,
+            ..HostSettings::from_environment(BTreeMap::new())?
         };
-        let host = AppHost::new(&ENGINE, &locked, settings)?;
+        // Nothing is waited for: no provider of variables is remote.
+        let host = futures::executor::block_on(AppHost::new(&ENGINE, &locked, settings))?;
         let components = self.components.into_iter().map(|(id, component, _)| {
             let files = GuestFiles::default();
             (id.to_owned(), LoadedComponent { component: component.clone(), files })

@@ -26,6 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 const NOT_SPIN: &str = "the image is an ordinary one, not a Spin app";
 
+/// What an app is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Serve,
+    Check,
+}
+
 /// A runtime process under our care.
 pub(super) struct Supervisor<'a> {
     child: Child,
@@ -36,8 +43,12 @@ pub(super) struct Supervisor<'a> {
     console: &'a Console,
     /// The app serves, so there may be requests to finish.
     listening: bool,
-    /// The runtime has said why it fails.
-    failed: bool,
+    /// Whether the app is to be started once it could be.
+    purpose: Purpose,
+    /// Everything is there to start the app.
+    ready: bool,
+    /// Why the runtime fails, as it says.
+    failure: Option<String>,
     /// How often we were asked to stop.
     stops: u32,
     /// When the runtime is killed.
@@ -67,7 +78,9 @@ impl<'a> Supervisor<'a> {
             jobs: Jobs::new(compiler, console),
             console,
             listening: false,
-            failed: false,
+            purpose: Purpose::Serve,
+            ready: false,
+            failure: None,
             stops: 0,
             deadline: None,
         })
@@ -75,6 +88,26 @@ impl<'a> Supervisor<'a> {
 
     /// Runs the app to its end; the code is the runtime's.
     pub(super) async fn supervise(mut self, spec: RunSpec) -> anyhow::Result<ExitCode> {
+        let status = self.run(spec).await?;
+        Ok(self.exit(status))
+    }
+
+    /// Does everything that comes before an app is served, and no more: none if it
+    /// could be served, else why not.
+    pub(super) async fn check(mut self, spec: RunSpec) -> anyhow::Result<Option<String>> {
+        self.purpose = Purpose::Check;
+        let status = self.run(spec).await?;
+        if self.stops > 0 {
+            bail!("stopped before everything was looked at");
+        }
+        Ok(match self.failure {
+            Some(failure) => Some(failure),
+            None if self.ready => None,
+            None => Some(format!("the runtime ended unexpectedly ({status})")),
+        })
+    }
+
+    async fn run(&mut self, spec: RunSpec) -> anyhow::Result<ExitStatus> {
         let mut stop = StopSignals::new()?;
         self.send(ToRuntime::Run(Box::new(spec))).await?;
         let status = loop {
@@ -98,7 +131,7 @@ impl<'a> Supervisor<'a> {
         };
         self.jobs.cancel();
         self.last_words().await;
-        Ok(self.exit(status))
+        Ok(status)
     }
 
     async fn handle(
@@ -112,6 +145,11 @@ impl<'a> Supervisor<'a> {
                     bail!("the runtime sent nothing to compile for component {component}");
                 };
                 self.jobs.push(Job { digest, component, size, source });
+            }
+            FromRuntime::Created { .. } if self.purpose == Purpose::Check => {
+                self.ready = true;
+                self.deadline = Some(Instant::now() + PATIENCE);
+                self.signal(Signal::TERM);
             }
             FromRuntime::Created { .. } => self.send(ToRuntime::Start).await?,
             FromRuntime::Listening { addresses, routes, .. } => {
@@ -138,11 +176,13 @@ impl<'a> Supervisor<'a> {
     }
 
     fn fail(&mut self, message: &str) {
-        self.failed = true;
         let lower = message.to_lowercase();
         let in_use = lower.contains("address already in use") || lower.contains("address in use");
         let hint = if in_use { "; choose another port with --listen" } else { "" };
-        console::error(&format!("{message}{hint}"));
+        if self.purpose == Purpose::Serve {
+            console::error(&format!("{message}{hint}"));
+        }
+        self.failure = Some(message.to_owned());
     }
 
     async fn send(&self, message: ToRuntime) -> anyhow::Result<()> {
@@ -175,7 +215,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn exit(&self, status: ExitStatus) -> ExitCode {
-        let expected = self.failed || self.stops > 0;
+        let expected = self.failure.is_some() || self.stops > 0;
         let (code, how) = match (status.code(), status.signal()) {
             (Some(code), _) => (u8::try_from(code).unwrap_or(1), format!("ended with code {code}")),
             (None, Some(signal)) => (

@@ -166,6 +166,22 @@ async fn statements_that_would_open_other_files_are_refused() {
 }
 
 #[tokio::test]
+async fn other_files_can_be_attached_where_that_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other.db");
+    let location = Location::File(folder.path().join("x.db"));
+    let database = Embedded::new(location).with_attached_files();
+    let connection = database.connect().await.unwrap();
+    let attach = format!("ATTACH '{}' AS o", other.display());
+    for statement in [attach.as_str(), "CREATE TABLE o.t (x)"] {
+        connection.execute(statement.to_owned(), Vec::new()).await.unwrap();
+    }
+    assert!(other.is_file());
+    let pragma = "PRAGMA mmap_size = 1000000".to_owned();
+    assert!(connection.execute(pragma, Vec::new()).await.is_err());
+}
+
+#[tokio::test]
 async fn private_databases_can_be_attached_and_a_database_can_be_vacuumed() {
     let connection = in_memory().await;
     for sql in ["ATTACH ':memory:' AS m", "ATTACH '' AS e", "CREATE TABLE m.t (a)", "VACUUM"] {

@@ -8,8 +8,7 @@
 //! | host | `*`; `*.suffix` (sub-domains only); `self` or `self.alt`; a name; an IP address; a network such as `10.0.0.0/8` |
 //! | port | a number; `first..end` (half open); `*`; absent: the default of the scheme |
 //!
-//! An empty list denies everything. This module is pure: it knows names and
-//! numbers, not sockets.
+//! An empty list denies everything.
 
 use std::net::IpAddr;
 

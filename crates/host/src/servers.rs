@@ -1,0 +1,139 @@
+//! Servers that components reach over protocols of their own: Redis, PostgreSQL,
+//! MySQL and MQTT.
+
+use std::sync::Arc;
+
+use outbound_hosts::{AllowedHosts, BlockedNetworks};
+use outbound_mqtt::ComponentMqtt;
+use outbound_mysql::ComponentMysql;
+use outbound_network::{ComponentNetwork, NotPermitted, OutboundNetwork};
+use outbound_postgres::ComponentPostgres;
+use outbound_redis::ComponentRedis;
+use wasmtime::component::Linker;
+
+use crate::{InstanceState, LogLimit};
+
+/// How the components of an app reach servers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutboundSettings {
+    /// Networks that nothing leads to, whatever is allowed.
+    pub blocked_networks: BlockedNetworks,
+    /// Connections to Redis servers in use at a time; none: no limit.
+    pub redis_connections: Option<usize>,
+    /// Connections to PostgreSQL servers in use at a time; none: no limit.
+    pub postgres_connections: Option<usize>,
+    /// Connections to MySQL servers in use at a time; none: no limit.
+    pub mysql_connections: Option<usize>,
+    /// Connections to MQTT brokers at a time; none: no limit.
+    pub mqtt_connections: Option<usize>,
+    /// Bytes of an MQTT message; none: as many as MQTT allows.
+    pub mqtt_payload: Option<usize>,
+}
+
+/// What an app has for reaching servers; nothing is open before it is used.
+pub(crate) struct Servers {
+    network: Arc<OutboundNetwork>,
+    redis: Arc<outbound_redis::Connections>,
+    postgres: Arc<outbound_postgres::Connections>,
+    mysql: Arc<outbound_mysql::Connections>,
+    mqtt: Arc<outbound_mqtt::Connections>,
+}
+
+impl Servers {
+    pub(crate) fn new(settings: OutboundSettings) -> Self {
+        let mqtt = outbound_mqtt::Limits {
+            connections: settings.mqtt_connections,
+            payload: settings.mqtt_payload,
+        };
+        Self {
+            network: Arc::new(OutboundNetwork::new(settings.blocked_networks)),
+            redis: Arc::new(outbound_redis::Connections::new(settings.redis_connections)),
+            postgres: Arc::new(outbound_postgres::Connections::new(settings.postgres_connections)),
+            mysql: Arc::new(outbound_mysql::Connections::new(settings.mysql_connections)),
+            mqtt: Arc::new(outbound_mqtt::Connections::new(mqtt)),
+        }
+    }
+
+    /// The networks nothing leads to.
+    pub(crate) fn blocked_networks(&self) -> &BlockedNetworks {
+        self.network.blocked()
+    }
+
+    /// What component `id`, which may reach `allowed`, uses.
+    pub(crate) fn of_component(&self, id: &str, allowed: &Arc<AllowedHosts>) -> ComponentServers {
+        let network = Arc::new(ComponentNetwork::new(
+            id,
+            Arc::clone(&self.network),
+            Arc::clone(allowed),
+            report_denials_of(id.to_owned()),
+        ));
+        let network = || Arc::clone(&network);
+        ComponentServers {
+            redis: Arc::new(ComponentRedis::new(network(), Arc::clone(&self.redis))),
+            postgres: Arc::new(ComponentPostgres::new(network(), Arc::clone(&self.postgres))),
+            mysql: Arc::new(ComponentMysql::new(network(), Arc::clone(&self.mysql))),
+            mqtt: Arc::new(ComponentMqtt::new(network(), Arc::clone(&self.mqtt))),
+        }
+    }
+}
+
+/// Logs what component `id` was denied.
+fn report_denials_of(id: String) -> impl Fn(&NotPermitted) + Send + Sync {
+    let limit = LogLimit::default();
+    move |denied| {
+        if let Some(suppressed) = limit.permit() {
+            tracing::warn!(
+                component = id,
+                suppressed,
+                "a connection to {destination} was denied: allow it by adding \
+                 {destination:?} to the component's `allowed_outbound_hosts`",
+                destination = denied.destination(),
+            );
+        }
+    }
+}
+
+/// What a component may reach.
+#[derive(Debug, Clone)]
+pub(crate) struct ComponentServers {
+    redis: Arc<ComponentRedis>,
+    postgres: Arc<ComponentPostgres>,
+    mysql: Arc<ComponentMysql>,
+    mqtt: Arc<ComponentMqtt>,
+}
+
+impl ComponentServers {
+    /// For a new instance, which has nothing open.
+    pub(crate) fn instance(&self) -> InstanceServers {
+        InstanceServers {
+            redis: outbound_redis::InstanceConnections::new(Arc::clone(&self.redis)),
+            postgres: outbound_postgres::InstanceConnections::new(Arc::clone(&self.postgres)),
+            mysql: outbound_mysql::InstanceConnections::new(Arc::clone(&self.mysql)),
+            mqtt: outbound_mqtt::InstanceConnections::new(Arc::clone(&self.mqtt)),
+        }
+    }
+}
+
+/// What an instance has open.
+pub(crate) struct InstanceServers {
+    redis: outbound_redis::InstanceConnections,
+    postgres: outbound_postgres::InstanceConnections,
+    mysql: outbound_mysql::InstanceConnections,
+    mqtt: outbound_mqtt::InstanceConnections,
+}
+
+pub(crate) fn link_redis(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    outbound_redis::add_to_linker(linker, |state| &mut state.servers.redis)
+}
+
+pub(crate) fn link_postgres(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    outbound_postgres::add_to_linker(linker, |state| &mut state.servers.postgres)
+}
+
+pub(crate) fn link_mysql(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    outbound_mysql::add_to_linker(linker, |state| &mut state.servers.mysql)
+}
+
+pub(crate) fn link_mqtt(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    outbound_mqtt::add_to_linker(linker, |state| &mut state.servers.mqtt)
+}

@@ -1,0 +1,104 @@
+//! What one component may reach and what one instance has open.
+
+use std::sync::Arc;
+
+use outbound_network::ComponentNetwork;
+use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
+
+use crate::client::{Connection, Connections};
+use crate::interface::Error;
+
+/// Connections an instance may have open at a time.
+pub const MAX_OPEN: usize = 1024;
+
+/// An open connection.
+pub type OpenConnection = Connection;
+
+/// What one component may reach.
+#[derive(Debug)]
+pub struct ComponentMysql {
+    network: Arc<ComponentNetwork>,
+    connections: Arc<Connections>,
+}
+
+impl ComponentMysql {
+    /// What can be reached over `network`, with the connections of the app.
+    pub fn new(network: Arc<ComponentNetwork>, connections: Arc<Connections>) -> Self {
+        Self { network, connections }
+    }
+
+    /// A connection to the server at `address`.
+    ///
+    /// # Errors
+    ///
+    /// `connection-failed`, with the reason.
+    pub async fn connect(&self, address: &str) -> Result<Connection, Error> {
+        self.connections.connect(&self.network, address).await
+    }
+}
+
+/// The connections that one instance has open.
+pub struct InstanceConnections {
+    component: Arc<ComponentMysql>,
+    table: ResourceTable,
+    open: usize,
+}
+
+fn too_many() -> Error {
+    Error::ConnectionFailed(format!("the instance has {MAX_OPEN} connections open"))
+}
+
+impl InstanceConnections {
+    /// Nothing open yet.
+    pub fn new(component: Arc<ComponentMysql>) -> Self {
+        Self { component, table: ResourceTable::new(), open: 0 }
+    }
+
+    /// What makes the next connection, if there is room for it.
+    pub(crate) fn component(&self) -> Result<Arc<ComponentMysql>, Error> {
+        if self.open >= MAX_OPEN {
+            return Err(too_many());
+        }
+        Ok(Arc::clone(&self.component))
+    }
+
+    /// A connection for a single call.
+    pub(crate) async fn connect(&mut self, address: &str) -> Result<Connection, Error> {
+        self.component.connect(address).await
+    }
+
+    pub(crate) async fn open(&mut self, address: &str) -> Result<Resource<OpenConnection>, Error> {
+        let connection = self.component()?.connect(address).await?;
+        self.keep(connection)
+    }
+
+    /// Keeps an open connection.
+    pub(crate) fn keep(
+        &mut self,
+        connection: Connection,
+    ) -> Result<Resource<OpenConnection>, Error> {
+        // Others may have been opened while this one was being made.
+        if self.open >= MAX_OPEN {
+            return Err(too_many());
+        }
+        let resource = self.table.push(connection).map_err(|_| too_many())?;
+        self.open += 1;
+        Ok(resource)
+    }
+
+    pub(crate) fn connection(
+        &self,
+        connection: &Resource<OpenConnection>,
+    ) -> Result<Connection, ResourceTableError> {
+        self.table.get(connection).cloned()
+    }
+
+    pub(crate) fn close(
+        &mut self,
+        connection: Resource<OpenConnection>,
+    ) -> Result<(), ResourceTableError> {
+        self.table.delete(connection)?;
+        self.open -= 1;
+        Ok(())
+    }
+}

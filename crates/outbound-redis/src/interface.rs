@@ -1,0 +1,40 @@
+//! The interface, in all its versions.
+
+mod convert;
+mod unversioned;
+mod version_2;
+mod version_3;
+
+use wasmtime::component::{HasData, Linker};
+
+use crate::InstanceConnections;
+
+/// The interfaces that [`add_to_linker`] adds.
+pub const PROVIDES: &[&str] = &[
+    "fermyon:spin/redis",
+    "fermyon:spin/redis-types",
+    "fermyon:spin/redis@2.0.0",
+    "spin:redis/redis@3.0.0",
+];
+
+/// What the functions in a linker work on: an [`InstanceConnections`].
+pub struct OutboundRedis;
+
+impl HasData for OutboundRedis {
+    type Data<'a> = &'a mut InstanceConnections;
+}
+
+/// Adds every interface in [`PROVIDES`]; `connections` finds what the instance
+/// has open.
+///
+/// # Errors
+///
+/// Fails when `linker` has one of them already.
+pub fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    connections: fn(&mut T) -> &mut InstanceConnections,
+) -> wasmtime::Result<()> {
+    unversioned::add_to_linker(linker, connections)?;
+    version_2::add_to_linker(linker, connections)?;
+    version_3::add_to_linker(linker, connections)
+}

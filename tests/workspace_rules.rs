@@ -113,7 +113,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("runtime-config", &["app"]),
     ("spinapp-api", &[]),
     ("spinapp-controller", &["process-setup", "spinapp-api"]),
-    ("spinlet", &["app", "artifact", "control", "payload", "process-setup", "registry"]),
+    (
+        "spinlet",
+        &["app", "artifact", "control", "node-install", "payload", "process-setup", "registry"],
+    ),
     ("sqlite", &["embedded-database"]),
     ("sqlite-libsql", &["http-client", "runtime-config", "sqlite"]),
     ("test-servers", &[]),

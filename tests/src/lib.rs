@@ -12,6 +12,7 @@ pub mod http;
 pub mod leak_check;
 pub mod linux_image;
 pub mod network;
+pub mod node_machine;
 pub mod process;
 pub mod registry;
 pub mod servers;

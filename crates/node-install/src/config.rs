@@ -7,12 +7,14 @@ use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 
 use crate::HANDLERS;
 
-/// How a handler is written down.
+/// How the handlers are written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Runtime {
+pub(crate) struct Runtime {
     /// The absolute path of the shim on the node: containerd's own search path is
     /// not depended on.
-    pub program: String,
+    pub(crate) program: String,
+    /// Whether a list of handlers takes the place of containerd's own, as in 1.7.
+    pub(crate) replaces_default: bool,
 }
 
 /// containerd's configuration cannot be edited.
@@ -45,6 +47,9 @@ pub enum RuntimeTableError {
         program: String,
     },
 }
+
+/// What containerd runs pods with that ask for nothing else.
+const DEFAULT_HANDLER: &str = "runc";
 
 /// The version that a configuration is written in; a file without one is of
 /// version 1.
@@ -96,6 +101,9 @@ pub(crate) fn add(document: &mut DocumentMut, runtime: &Runtime) -> Result<(), R
         refuse_foreign(document, version, handler, runtime)?;
     }
     let runtimes = runtimes_mut(document, version)?;
+    if runtime.replaces_default && runtimes.is_empty() {
+        runtimes.insert(DEFAULT_HANDLER, Item::Table(default_runtime()));
+    }
     for handler in HANDLERS {
         let entry = runtimes.entry(handler).or_insert_with(|| Item::Table(Table::new()));
         let table = table_of(entry, handler)?;
@@ -103,6 +111,17 @@ pub(crate) fn add(document: &mut DocumentMut, runtime: &Runtime) -> Result<(), R
         table.insert("runtime_path", value(&runtime.program));
     }
     Ok(())
+}
+
+/// The handler that containerd has without a list, as it would have it: without
+/// it no other pod would start.
+fn default_runtime() -> Table {
+    let mut table = Table::new();
+    table.insert("runtime_type", value("io.containerd.runc.v2"));
+    table
+        .decor_mut()
+        .set_prefix("\n# containerd's own default, which a list of others replaces.\n");
+    table
 }
 
 /// Removes the handlers that start a program, and tables that only held them.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use serde::{Serialize, Serializer};
+
 use crate::Root;
 
 /// Who configures and starts containerd on the node.
@@ -16,6 +18,9 @@ pub enum Distribution {
     Gardener,
     /// Google's Container-Optimized OS, whose root is read-only.
     ContainerOptimizedOs,
+    /// Flatcar, whose containerd reads a file of its read-only `/usr` until it is
+    /// told otherwise.
+    Flatcar,
     /// k3s, and k3d.
     K3s,
     /// RKE2.
@@ -41,7 +46,8 @@ impl Distribution {
     /// another distribution without a socket do not count.
     pub fn of(root: &Root) -> Self {
         let there = |path: &str| root.exists(Path::new(path));
-        match operating_system(root).as_str() {
+        let system = operating_system(root);
+        match system.as_str() {
             "bottlerocket" => return Self::Bottlerocket,
             "talos" => return Self::Talos,
             "cos" => return Self::ContainerOptimizedOs,
@@ -63,7 +69,7 @@ impl Distribution {
         if there("/var/bin/containerruntimes") || there("/var/lib/gardener-node-agent") {
             return Self::Gardener;
         }
-        Self::Plain
+        if system == "flatcar" { Self::Flatcar } else { Self::Plain }
     }
 
     /// Where containerd is spoken to.
@@ -94,6 +100,7 @@ impl fmt::Display for Distribution {
             Self::Plain => "containerd as a service",
             Self::Gardener => "containerd as a service (Gardener)",
             Self::ContainerOptimizedOs => "containerd as a service (Container-Optimized OS)",
+            Self::Flatcar => "containerd as a service (Flatcar)",
             Self::K3s => "k3s",
             Self::Rke2 => "RKE2",
             Self::K0s => "k0s",
@@ -101,6 +108,12 @@ impl fmt::Display for Distribution {
             Self::Bottlerocket => "Bottlerocket",
             Self::Talos => "Talos",
         })
+    }
+}
+
+impl Serialize for Distribution {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

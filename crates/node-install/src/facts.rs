@@ -4,19 +4,30 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{Distribution, Root, config};
+use serde::{Serialize, Serializer};
+
+use crate::{Cri, CriError, Distribution, Root, Service, config};
 
 /// What our file in a folder with drop-ins is called.
 pub(crate) const DROP_IN: &str = "spinlet.toml";
 /// The folder from which k0s reads drop-ins.
 pub(crate) const K0S_DROP_INS: &str = "/etc/k0s/containerd.d";
 
+/// Flatcar's own configuration, which is read as long as the service is not told
+/// of another.
+pub(crate) const FLATCAR_CONFIG: &str = "/usr/share/containerd/config.toml";
+/// Tells Flatcar's service of another.
+pub(crate) const FLATCAR_SERVICE: &str = "/etc/systemd/system/containerd.service.d/10-spinlet.conf";
+/// The file that containerd reads unless it is told otherwise.
+pub(crate) const CONFIG: &str = "/etc/containerd/config.toml";
+
 /// A file as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConfigFile {
     /// Where it is on the node.
     pub path: PathBuf,
     /// What is in it; none when it does not exist.
+    #[serde(skip)]
     pub text: Option<String>,
 }
 
@@ -45,8 +56,14 @@ impl fmt::Display for Version {
     }
 }
 
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// Everything that a plan depends on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Facts {
     /// Who configures containerd.
     pub distribution: Distribution,
@@ -58,8 +75,8 @@ pub struct Facts {
     pub rendered: Option<ConfigFile>,
     /// Files of ours that exist already in folders with drop-ins.
     pub drop_ins: Vec<ConfigFile>,
-    /// The systemd services that may run containerd and exist on the node.
-    pub units: Vec<String>,
+    /// How containerd is restarted; none when nothing on the node tells.
+    pub service: Option<Service>,
     /// The handlers that containerd knows now.
     pub handlers: Vec<String>,
 }
@@ -70,12 +87,30 @@ pub enum FactsError {
     /// A file cannot be read; the source names it.
     #[error("cannot read the node's configuration")]
     Read(#[from] io::Error),
+    /// containerd does not say what it knows.
+    #[error("cannot tell what the node's containerd knows")]
+    Containerd(#[from] CriError),
     /// A file is not text.
     #[error("{0} is not UTF-8 text; it cannot be a configuration of containerd")]
     NotText(PathBuf),
 }
 
 impl Facts {
+    /// Asks the containerd at a socket, a path of this process, and reads the
+    /// node's files. Where nothing can be installed nothing is asked.
+    ///
+    /// # Errors
+    /// Fails when containerd does not answer, or a file is there but cannot be
+    /// read.
+    pub async fn gather(root: &Root, socket: &Path) -> Result<Self, FactsError> {
+        if Distribution::of(root) == Distribution::Bottlerocket {
+            return Self::read(root, Version { major: 2, minor: 0 }, Vec::new());
+        }
+        let mut cri = Cri::connect(socket).await?;
+        let (version, handlers) = (cri.version().await?, cri.handlers().await?);
+        Self::read(root, version, handlers)
+    }
+
     /// Reads the files of a node whose containerd says its version and its
     /// handlers.
     ///
@@ -92,7 +127,7 @@ impl Facts {
             drop_ins: drop_ins(root, &source, rendered.as_ref())?,
             source,
             rendered,
-            units: units(root, distribution),
+            service: unit(root, distribution).map(Service::Unit),
             handlers,
         })
     }
@@ -140,12 +175,13 @@ fn files(root: &Root, distribution: Distribution, version: Version) -> (PathBuf,
         Distribution::MicroK8s => {
             ("/var/snap/microk8s/current/args/containerd-template.toml".into(), None)
         }
-        _ => ("/etc/containerd/config.toml".into(), None),
+        Distribution::Flatcar if !root.exists(Path::new(CONFIG)) => (FLATCAR_CONFIG.into(), None),
+        _ => (CONFIG.into(), None),
     }
 }
 
-/// Candidates of which the node has a unit file, the most specific first.
-fn units(root: &Root, distribution: Distribution) -> Vec<String> {
+/// The first candidate of which the node has a unit file.
+fn unit(root: &Root, distribution: Distribution) -> Option<String> {
     let candidates: &[&str] = match distribution {
         Distribution::K3s => &["k3s", "k3s-agent"],
         Distribution::Rke2 => &["rke2-server", "rke2-agent"],
@@ -154,9 +190,29 @@ fn units(root: &Root, distribution: Distribution) -> Vec<String> {
         _ => &["containerd"],
     };
     let folders = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
-    let present = candidates.iter().filter(|unit| {
+    let present = candidates.iter().find(|unit| {
         let file = format!("{unit}.service");
         folders.iter().any(|folder| root.exists(&Path::new(folder).join(&file)))
     });
-    present.map(|unit| (*unit).to_owned()).collect()
+    present.map(|unit| (*unit).to_owned())
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "distribution   {}", self.distribution)?;
+        writeln!(f, "containerd     {}", self.version)?;
+        let state = if self.source.text.is_some() { "" } else { " (absent)" };
+        writeln!(f, "configuration  {}{state}", self.source.path.display())?;
+        if let Some(rendered) = &self.rendered {
+            writeln!(f, "rendered as    {}", rendered.path.display())?;
+        }
+        for file in &self.drop_ins {
+            writeln!(f, "drop-in        {}", file.path.display())?;
+        }
+        match &self.service {
+            Some(service) => writeln!(f, "service        {service}")?,
+            None => writeln!(f, "service        none of the usual ones")?,
+        }
+        write!(f, "handlers       {}", self.handlers.join(", "))
+    }
 }

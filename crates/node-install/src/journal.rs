@@ -4,9 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::Root;
+use crate::content::Content;
+use crate::root::Attributes;
 
 const FOLDER: &str = "/var/lib/spinlet/install";
 const FILE: &str = "/var/lib/spinlet/install/journal.json";
@@ -15,6 +16,9 @@ const FILE: &str = "/var/lib/spinlet/install/journal.json";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Journal {
     pub(crate) entries: Vec<Entry>,
+    /// Folders that were made, each before those in it.
+    #[serde(default)]
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 /// One written file.
@@ -25,7 +29,9 @@ pub(crate) struct Entry {
     pub(crate) written: String,
     /// Whether there was a file before; its content is in the backup.
     pub(crate) existed: bool,
-    pub(crate) mode: u32,
+    /// Of the file that was there before.
+    #[serde(flatten)]
+    pub(crate) attributes: Attributes,
 }
 
 impl Journal {
@@ -41,64 +47,70 @@ impl Journal {
 
     pub(crate) fn write(&self, root: &Root) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        root.replace(Path::new(FILE), &text, 0o600)
+        root.replace(Path::new(FILE), &mut text.as_slice(), Attributes::PRIVATE)
     }
 
     pub(crate) fn entry(&self, path: &Path) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.path == path)
     }
 
-    /// Notes that a file is about to be written, and keeps what is there. What
-    /// was there before the first installation stays kept.
-    pub(crate) fn note(
+    /// Writes a file and notes it first, with what is there now. What was there
+    /// before the first installation stays kept. Attributes are those of the file
+    /// that is there, or else the given ones.
+    pub(crate) fn replace(
         &mut self,
         root: &Root,
         path: &Path,
-        content: &[u8],
-        mode: u32,
+        content: Content<'_>,
+        attributes: Attributes,
     ) -> io::Result<()> {
-        let written = digest(content);
+        let there = root.attributes(path)?;
+        let attributes = there.unwrap_or(attributes);
+        let written = content.digest()?;
+        let folders = [Path::new(FILE), path].map(|path| root.missing_folders(path));
+        self.folders.extend(folders.into_iter().flatten());
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.path == path) {
             entry.written = written;
-            return self.write(root);
+        } else {
+            if let Some(mut before) = root.open(path)? {
+                root.replace(&backup(path), &mut before, Attributes::PRIVATE)?;
+            }
+            let existed = there.is_some();
+            self.entries.push(Entry { path: path.to_owned(), written, existed, attributes });
         }
-        let before = root.read(path)?;
-        let existed = before.is_some();
-        let mode = if existed { root.mode(path)? } else { mode };
-        if let Some(before) = before {
-            root.replace(&backup(path), &before, 0o600)?;
-        }
-        self.entries.push(Entry { path: path.to_owned(), written, existed, mode });
-        self.write(root)
+        self.write(root)?;
+        root.replace(path, &mut content.open()?, attributes)
     }
 
-    /// What was at a path before the first installation.
-    pub(crate) fn original(root: &Root, entry: &Entry) -> io::Result<Option<Vec<u8>>> {
+    /// Makes a file what it was before the first installation.
+    pub(crate) fn restore(root: &Root, entry: &Entry) -> io::Result<()> {
         if !entry.existed {
-            return Ok(None);
+            return root.remove(&entry.path).map(|_| ());
         }
-        root.read(&backup(&entry.path))?.map(Some).ok_or_else(|| {
-            let text = format!("the backup {} is gone", backup(&entry.path).display());
+        let backup = backup(&entry.path);
+        let mut before = root.open(&backup)?.ok_or_else(|| {
+            let text = format!("the backup {} is gone", backup.display());
             io::Error::new(io::ErrorKind::NotFound, text)
-        })
+        })?;
+        root.replace(&entry.path, &mut before, entry.attributes)
     }
 
-    /// Removes the journal and all backups.
+    /// Removes the journal, all backups, and the folders that were made as far as
+    /// nothing else is in them.
     pub(crate) fn discard(self, root: &Root) -> io::Result<()> {
         for entry in &self.entries {
             root.remove(&backup(&entry.path))?;
         }
         root.remove(Path::new(FILE))?;
         root.remove_empty(Path::new(FOLDER));
+        for folder in self.folders.iter().rev() {
+            root.remove_empty(folder);
+        }
         Ok(())
     }
 }
 
 fn backup(path: &Path) -> PathBuf {
-    let digest = digest(path.as_os_str().as_encoded_bytes());
-    Path::new(FOLDER).join(format!("{}.before", digest.chars().take(16).collect::<String>()))
-}
-
-pub(crate) fn digest(content: &[u8]) -> String {
-    hex::encode(Sha256::digest(content))
+    let name: String = path.to_string_lossy().replace('/', "%");
+    Path::new(FOLDER).join(format!("{name}.before"))
 }

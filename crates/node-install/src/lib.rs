@@ -9,23 +9,28 @@
 
 mod apply;
 mod config;
+mod content;
 mod cri;
+mod diagnosis;
 mod distribution;
 mod facts;
 mod journal;
 mod plan;
-mod restart;
+mod removal;
 mod root;
+mod service;
 mod template;
 
-pub use apply::{InstallError, Installed, Removed, install, uninstall};
-pub use config::{Runtime, RuntimeTableError};
+pub use apply::{InstallError, Installed, install};
+pub use config::RuntimeTableError;
 pub use cri::{Cri, CriError};
+pub use diagnosis::{Check, State, diagnose};
 pub use distribution::Distribution;
 pub use facts::{ConfigFile, Facts, FactsError, Version};
 pub use plan::{Plan, PlanError, Write, plan};
-pub use restart::{Containerd, RestartError, ServiceManager};
+pub use removal::{Removal, RemovalError, Step, uninstall};
 pub use root::Root;
+pub use service::{Containerd, Restart, RestartError, Service, ServiceManager};
 
 /// The handlers that are registered: what existing RuntimeClasses name.
 pub const HANDLERS: [&str; 2] = ["spin", "spin-v2"];

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::config::{self, Runtime, RuntimeTableError};
-use crate::facts::{ConfigFile, DROP_IN, K0S_DROP_INS};
-use crate::{Distribution, Facts, HANDLERS, SHIM, template};
+use crate::facts::{CONFIG, ConfigFile, DROP_IN, FLATCAR_CONFIG, FLATCAR_SERVICE, K0S_DROP_INS};
+use crate::service::know_ours;
+use crate::{Distribution, Facts, HANDLERS, Restart, SHIM, template};
 
 /// A configuration file and what it is to hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Write {
     /// Where, on the node.
     pub path: PathBuf,
@@ -19,16 +22,16 @@ pub struct Write {
 }
 
 /// What an installation does, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// Who configures containerd.
     pub distribution: Distribution,
-    /// Where the shim goes.
-    pub program: PathBuf,
-    /// The configuration that changes; none when it is right already.
-    pub write: Option<Write>,
-    /// The service to restart; none when containerd need not be.
-    pub restart: Option<String>,
+    /// Where the shim goes; none where the operating system brings one.
+    pub program: Option<PathBuf>,
+    /// The configuration that changes; empty when it is right already.
+    pub writes: Vec<Write>,
+    /// How containerd learns of it; none when it knows already.
+    pub restart: Option<Restart>,
 }
 
 /// Nothing can be installed on the node.
@@ -57,7 +60,7 @@ pub enum PlanError {
     /// Nothing that could be restarted.
     #[error(
         "containerd has to be restarted, but the node has none of the services that usually run \
-         it for {0}; restart it by hand after the configuration was written"
+         it for {0}; say how it is restarted (`spinlet install --restart COMMAND`)"
     )]
     NoService(Distribution),
 }
@@ -67,23 +70,45 @@ pub enum PlanError {
 /// # Errors
 /// Fails when the node does not allow one, or its configuration contradicts it.
 pub fn plan(facts: &Facts) -> Result<Plan, PlanError> {
-    refuse_unsupported(facts.distribution)?;
-    let program = Path::new(facts.distribution.program_folder()).join(SHIM);
-    let runtime = Runtime { program: program.display().to_string() };
-    let change = change(facts, &runtime)?;
-    let write = change.filter(|write| !is_there_already(facts, write));
-    let known = HANDLERS.iter().all(|name| facts.handlers.iter().any(|handler| handler == name));
-    // A configuration that is right but not read yet is read at a restart, too.
-    let must_restart = write.is_some() || !known;
-    // k0s watches its folder and restarts containerd by itself.
-    let by_itself = facts.distribution == Distribution::K0s
-        && write.as_ref().is_some_and(|write| write.path.starts_with(K0S_DROP_INS));
-    let restart = match (must_restart && !by_itself, facts.units.first()) {
-        (false, _) => None,
-        (true, Some(unit)) => Some(unit.clone()),
-        (true, None) => return Err(PlanError::NoService(facts.distribution)),
+    let distribution = facts.distribution;
+    if distribution == Distribution::Talos && knows_first(facts) {
+        // Its system extension registers that handler with a shim of its own.
+        return Ok(Plan { distribution, program: None, writes: Vec::new(), restart: None });
+    }
+    refuse_unsupported(distribution)?;
+    let program = Path::new(distribution.program_folder()).join(SHIM);
+    let runtime = Runtime {
+        program: program.display().to_string(),
+        replaces_default: facts.version.major < 2,
     };
-    Ok(Plan { distribution: facts.distribution, program, write, restart })
+    let mut writes = changes(facts, &runtime)?;
+    writes.retain(|write| !is_there_already(facts, write));
+    let restart = restart(facts, &writes)?;
+    Ok(Plan { distribution, program: Some(program), writes, restart })
+}
+
+/// Whether containerd has the handler that our RuntimeClass names.
+fn knows_first(facts: &Facts) -> bool {
+    HANDLERS.first().is_some_and(|first| facts.handlers.iter().any(|handler| handler == first))
+}
+
+fn restart(facts: &Facts, writes: &[Write]) -> Result<Option<Restart>, PlanError> {
+    // A configuration that is right but not read yet is read at a restart, too.
+    if writes.is_empty() && know_ours(&facts.handlers) {
+        return Ok(None);
+    }
+    // k0s watches its folder and restarts containerd by itself.
+    if writes.iter().any(|write| write.path.starts_with(K0S_DROP_INS)) {
+        return Ok(Some(Restart::ByItself));
+    }
+    let service = facts.service.clone().ok_or(PlanError::NoService(facts.distribution))?;
+    let reload = writes.iter().any(|write| is_of_systemd(&write.path));
+    Ok(Some(Restart::Service { service, reload }))
+}
+
+/// Whether systemd reads a file.
+pub(crate) fn is_of_systemd(path: &Path) -> bool {
+    path.starts_with("/etc/systemd")
 }
 
 fn refuse_unsupported(distribution: Distribution) -> Result<(), PlanError> {
@@ -98,19 +123,25 @@ fn refuse_unsupported(distribution: Distribution) -> Result<(), PlanError> {
     Err(PlanError::Unsupported { distribution, instead })
 }
 
-/// What the file is to hold that registers the handlers.
-fn change(facts: &Facts, runtime: &Runtime) -> Result<Option<Write>, PlanError> {
+/// What the files are to hold that register the handlers.
+fn changes(facts: &Facts, runtime: &Runtime) -> Result<Vec<Write>, PlanError> {
+    let one = |write: Write| vec![write];
     match facts.distribution {
-        Distribution::K3s | Distribution::Rke2 => of_rancher(facts, runtime).map(Some),
+        Distribution::K3s | Distribution::Rke2 => of_rancher(facts, runtime).map(one),
         Distribution::K0s if is_managed_by_k0s(&facts.source) => {
             let version = facts.rendered.as_ref().map_or(Ok(None), version_of)?;
             let path = Path::new(K0S_DROP_INS).join(DROP_IN);
-            fragment(path, version.unwrap_or(default_version(facts)), runtime).map(Some)
+            // k0s adds it to a list of its own.
+            let runtime = Runtime { replaces_default: false, ..runtime.clone() };
+            fragment(path, version.unwrap_or(default_version(facts)), &runtime).map(one)
         }
         Distribution::MicroK8s | Distribution::K0s if facts.source.text.is_none() => {
             Err(PlanError::Absent(facts.source.path.clone(), facts.distribution))
         }
-        _ => of_root_file(facts, runtime).map(Some),
+        Distribution::Flatcar if facts.source.path == Path::new(FLATCAR_CONFIG) => {
+            of_flatcar(facts, runtime)
+        }
+        _ => of_root_file(facts, runtime).map(one),
     }
 }
 
@@ -159,6 +190,19 @@ fn of_root_file(facts: &Facts, runtime: &Runtime) -> Result<Write, PlanError> {
     Ok(Write { path, text: document.to_string(), replaces: true })
 }
 
+/// Flatcar reads a file that cannot be changed: a copy of it takes its place, and
+/// the service is told so.
+fn of_flatcar(facts: &Facts, runtime: &Runtime) -> Result<Vec<Write>, PlanError> {
+    let own = of_root_file(facts, runtime)?;
+    let config = Write { path: CONFIG.into(), replaces: false, ..own };
+    let service = Write {
+        path: FLATCAR_SERVICE.into(),
+        text: format!("[Service]\nEnvironment=CONTAINERD_CONFIG={CONFIG}\n"),
+        replaces: false,
+    };
+    Ok(vec![config, service])
+}
+
 /// k3s and RKE2: a drop-in where the rendered file imports them, else our part in
 /// the template, which keeps what the distribution itself renders.
 fn of_rancher(facts: &Facts, runtime: &Runtime) -> Result<Write, PlanError> {
@@ -181,7 +225,9 @@ fn of_rancher(facts: &Facts, runtime: &Runtime) -> Result<Write, PlanError> {
     };
     let path = facts.source.path.clone();
     let failed = |source| PlanError::Config { path: path.clone(), source };
-    let tables = config::fragment(version, runtime).map_err(failed)?;
+    // It is added to the list that the distribution writes.
+    let runtime = Runtime { replaces_default: false, ..runtime.clone() };
+    let tables = config::fragment(version, &runtime).map_err(failed)?;
     let text = template::with(facts.source.text.as_deref(), tables_only(&tables));
     Ok(Write { path, text, replaces: facts.source.text.is_some() })
 }
@@ -219,21 +265,29 @@ fn is_there_already(facts: &Facts, write: &Write) -> bool {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}:", self.distribution)?;
-        writeln!(f, "  put the shim at {}", self.program.display())?;
-        match &self.write {
-            Some(write) => {
-                let verb = if write.replaces { "change" } else { "write" };
-                writeln!(
-                    f,
-                    "  {verb} {} (handlers {})",
-                    write.path.display(),
-                    HANDLERS.join(", ")
-                )?;
-            }
-            None => writeln!(f, "  leave containerd's configuration: the handlers are in it")?,
+        match &self.program {
+            Some(program) => writeln!(f, "  put the shim at {}", program.display())?,
+            None => writeln!(f, "  use the shim that the operating system brings")?,
+        }
+        for Write { path, replaces, .. } in &self.writes {
+            let verb = if *replaces { "change" } else { "write" };
+            let what = if is_of_systemd(path) {
+                "the service reads that configuration".to_owned()
+            } else {
+                format!("handlers {}", HANDLERS.join(", "))
+            };
+            writeln!(f, "  {verb} {} ({what})", path.display())?;
+        }
+        if self.writes.is_empty() {
+            writeln!(f, "  leave containerd's configuration: the handlers are in it")?;
         }
         match &self.restart {
-            Some(unit) => write!(f, "  restart the service {unit}; pods keep running"),
+            Some(Restart::Service { service, .. }) => {
+                write!(f, "  restart containerd with {service}; pods keep running")
+            }
+            Some(Restart::ByItself) => {
+                write!(f, "  wait until {} has restarted containerd", self.distribution)
+            }
             None => write!(f, "  leave containerd running"),
         }
     }

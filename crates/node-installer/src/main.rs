@@ -9,13 +9,12 @@ mod enter;
 mod node;
 mod settings;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use fs_err as fs;
-use node_install::{Cri, Distribution, Facts, Plan, ServiceManager};
+use node_install::{Cri, Distribution, Facts, Plan, Removal, ServiceManager, Step};
 use process_setup::Environment;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -92,9 +91,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 
 async fn install(settings: &Settings) -> anyhow::Result<()> {
     let plan = plan(settings).await?;
-    tracing::info!("plan for {plan}");
-    let program = fs::read(&settings.shim).context("the image carries no shim")?;
-    let (root, mut containerd) = (settings.root.clone(), service_manager(settings)?);
+    let (root, program) = (settings.root.clone(), settings.shim.clone());
+    let mut containerd = service_manager(settings)?;
     let done = tokio::task::spawn_blocking(move || {
         node_install::install(&root, &plan, &program, &mut containerd)
     })
@@ -104,22 +102,22 @@ async fn install(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn plan(settings: &Settings) -> anyhow::Result<Plan> {
-    Ok(node_install::plan(&facts(settings).await?)?)
+    let facts = facts(settings).await?;
+    tracing::info!("facts:\n{facts}");
+    let plan = node_install::plan(&facts)?;
+    tracing::info!("plan for {plan}");
+    Ok(plan)
 }
 
 async fn facts(settings: &Settings) -> anyhow::Result<Facts> {
-    let distribution = Distribution::of(&settings.root);
-    if matches!(distribution, Distribution::Bottlerocket | Distribution::Talos) {
-        // Nothing is asked where nothing can be done; the plan says so.
-        let version = node_install::Version { major: 2, minor: 0 };
-        return Ok(Facts::read(&settings.root, version, Vec::new())?);
+    let mut facts = Facts::gather(&settings.root, &socket(settings)).await?;
+    if settings.restart.is_some() {
+        facts.service.clone_from(&settings.restart);
     }
-    let mut cri = Cri::connect(&socket(settings)).await?;
-    let (version, handlers) = (cri.version().await?, cri.handlers().await?);
-    Ok(Facts::read(&settings.root, version, handlers)?)
+    Ok(facts)
 }
 
-fn socket(settings: &Settings) -> std::path::PathBuf {
+fn socket(settings: &Settings) -> PathBuf {
     let default = Distribution::of(&settings.root).socket();
     let socket = settings.socket.clone().unwrap_or_else(|| default.into());
     settings.root.resolve(&socket)
@@ -144,18 +142,27 @@ async fn remove(settings: Settings) -> anyhow::Result<()> {
         "these pods still run under the handlers; delete them first: {}",
         pods.join(", ")
     );
-    let facts = facts(&settings).await?;
+    let removal = Removal::plan(&settings.root, &facts(&settings).await?)?;
+    tracing::info!("plan:\n{removal}");
     let (root, mut containerd) = (settings.root.clone(), service_manager(&settings)?);
-    let removed = tokio::task::spawn_blocking(move || {
-        node_install::uninstall(&root, &facts, &mut containerd)
-    })
-    .await??;
-    for path in &removed.restored {
-        tracing::info!(path = %Path::new(path).display(), "as before the installation");
+    let steps = removal.steps.clone();
+    tokio::task::spawn_blocking(move || node_install::uninstall(&root, &removal, &mut containerd))
+        .await??;
+    for step in steps {
+        let path = step.path().display();
+        match step {
+            Step::Restore(_) | Step::Delete(_) => {
+                tracing::info!(%path, "as before the installation");
+            }
+            Step::Edit { .. } => {
+                tracing::warn!(%path, "changed by somebody else; only our part is gone");
+            }
+            Step::Leave(_) => {
+                tracing::warn!(%path, "changed by somebody else and unreadable; left as it is");
+            }
+        }
     }
-    for path in &removed.edited {
-        tracing::warn!(path = %path.display(), "changed by somebody else; only our part is gone");
-    }
+    tracing::info!("the node is as it was before the installation");
     told_to_stop().await;
     Ok(())
 }

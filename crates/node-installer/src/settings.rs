@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use node_install::Root;
+use node_install::{Root, Service};
 use process_setup::{Environment, EnvironmentError};
 
 /// The environment, read and checked.
@@ -16,6 +16,8 @@ pub(crate) struct Settings {
     pub(crate) shim: PathBuf,
     /// containerd's socket on the node, where it is not at its usual place.
     pub(crate) socket: Option<PathBuf>,
+    /// What restarts containerd where no service of systemd does.
+    pub(crate) restart: Option<Service>,
 }
 
 impl Settings {
@@ -33,12 +35,15 @@ impl Settings {
         let root = reader.with("SPINLET_NODE_ROOT", "an absolute path", absolute);
         let shim = reader.with("SPINLET_SHIM", "an absolute path", absolute);
         let socket = reader.with("SPINLET_CONTAINERD_SOCKET", "an absolute path", absolute);
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let restart = reader.text("SPINLET_RESTART").map(words).filter(|words| !words.is_empty());
         reader.finish()?;
         Ok(Self {
             node,
             root: Root::new(root.unwrap_or_else(|| "/".into())),
             shim: shim.unwrap_or_else(|| "/containerd-shim-spin-v2".into()),
             socket,
+            restart: restart.map(Service::Command),
         })
     }
 }

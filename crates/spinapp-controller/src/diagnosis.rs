@@ -121,6 +121,9 @@ fn explained(message: &str) -> String {
     }
 }
 
+const PULL_SECRET: &str =
+    "name a Secret with the registry's credentials in spec.imagePullSecrets, or correct it";
+
 const HINTS: &[(&str, &str)] = &[
     (
         "no runtime for",
@@ -136,6 +139,9 @@ const HINTS: &[(&str, &str)] = &[
         "no node that fits carries the label spinlet.dev/ready=true, which the node installer \
          sets when a node can run Spin apps; see `kubectl get pods -n spinlet`",
     ),
+    ("authorization failed", PULL_SECRET),
+    ("401 Unauthorized", PULL_SECRET),
+    ("403 Forbidden", PULL_SECRET),
     (
         "violates PodSecurity",
         "set podOptions.securityContext and podOptions.containerSecurityContext as the namespace's \

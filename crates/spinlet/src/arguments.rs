@@ -26,6 +26,7 @@ Examples:
   spinlet push . ghcr.io/me/hello:v1             push it to a registry
   spinlet up ghcr.io/me/hello:v1                 serve it from there
   spinlet inspect ghcr.io/me/hello:v1            what it is made of, what it may use
+  sudo spinlet install                           make this node run Spin apps
 
 `spinlet COMMAND --help` tells more about each command.";
 
@@ -40,10 +41,14 @@ pub(crate) enum Command {
     Pull(crate::pull::PullArguments),
     /// Show what an app is made of and what it may use
     Inspect(crate::inspect::InspectArguments),
-    /// Say what an app needs, and whether it is there, before it is started
+    /// Say what an app needs, or whether this node can run apps
     Doctor(crate::doctor::DoctorArguments),
     /// Compile an app's components ahead of their first start
     Compile(crate::compile::CompileArguments),
+    /// Make this machine's containerd run Spin apps
+    Install(crate::install::InstallArguments),
+    /// Take back what `install` did
+    Uninstall(crate::uninstall::UninstallArguments),
     /// Start apps under several runtimes and compare time and memory
     Bench(crate::bench::BenchArguments),
     /// Print the version

@@ -1,7 +1,9 @@
-//! `spinlet doctor`: what an app needs, and whether it is there.
+//! `spinlet doctor`: what an app needs, or this machine as a node, and whether it
+//! is there.
 
 mod imports;
 mod needs;
+mod node;
 
 use std::process::ExitCode;
 
@@ -14,6 +16,7 @@ use serde::Serialize;
 use crate::arguments::KeyValue;
 use crate::console::{Console, print};
 use crate::environment::Environment;
+use crate::node::NodeArguments;
 use crate::registry_arguments::RegistryArguments;
 use crate::subject::{self, Subject};
 use crate::{local_app, up};
@@ -22,12 +25,14 @@ use needs::Need;
 
 const EXAMPLES: &str = "\
 Examples:
+  spinlet doctor                                 can this node run Spin apps?
   spinlet doctor .
   spinlet doctor ghcr.io/me/hello:v1 --variable greeting=Hi
   spinlet doctor . --json | jq '.needs[] | select(.here != \"yes\")'
 
 The app is loaded as `spinlet up` would load it, with the same environment, and is
-not served. The exit code is 0 if it could be, else 1.";
+not served. The exit code is 0 if it could be, else 1; for a node it is 0 if Spin
+apps can run on it. Nothing is changed.";
 
 /// Arguments of `spinlet doctor`.
 #[derive(Debug, Args)]
@@ -35,8 +40,17 @@ not served. The exit code is 0 if it could be, else 1.";
 pub(crate) struct DoctorArguments {
     /// Folder with a spin.toml, a spin.toml, a .wasm file, an OCI image layout
     /// (folder or .tar), or an image reference
-    #[arg(value_name = "PATH|REFERENCE", default_value = ".")]
-    app: String,
+    ///
+    /// Without it, this machine is looked at as a node of a cluster
+    #[arg(value_name = "PATH|REFERENCE")]
+    app: Option<String>,
+
+    /// Look at this machine as a node of a cluster
+    #[arg(long, conflicts_with = "app")]
+    node: bool,
+
+    #[command(flatten)]
+    node_arguments: NodeArguments,
 
     /// Set a variable of the environment that configures the app; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE")]
@@ -54,7 +68,7 @@ pub(crate) struct DoctorArguments {
     registry: RegistryArguments,
 }
 
-/// What was found out.
+/// What was found out of an app.
 #[derive(Debug, Serialize)]
 struct Diagnosis {
     app: String,
@@ -72,8 +86,11 @@ pub(crate) async fn run(
     environment: &Environment,
     console: &Console,
 ) -> anyhow::Result<ExitCode> {
+    let Some(app) = &arguments.app else {
+        return node::run(&arguments.node_arguments, arguments.json, console).await;
+    };
     let variables = up::app_environment(&arguments.env, &arguments.variable, environment)?;
-    let subject = subject::decide(&arguments.app)?;
+    let subject = subject::decide(app)?;
     let source = up::source(subject, &arguments.registry, environment, console).await?;
     let artifact = load(&source)?;
     let problem = up::check(source, variables.clone(), environment, console).await?;

@@ -12,12 +12,15 @@ mod doctor;
 mod environment;
 mod images;
 mod inspect;
+mod install;
 mod layout_tar;
 mod local_app;
+mod node;
 mod pull;
 mod push;
 mod registry_arguments;
 mod subject;
+mod uninstall;
 mod up;
 mod version;
 
@@ -59,6 +62,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Pull(pull) => pull::run(pull, &environment, &console).await,
             Command::Inspect(inspect) => inspect::run(inspect, &environment, &console).await,
             Command::Compile(compile) => compile::run(compile, &environment, &console).await,
+            Command::Install(install) => install::run(install, &console).await,
+            Command::Uninstall(uninstall) => uninstall::run(uninstall, &console).await,
             Command::Bench(bench) => bench::run(&bench, &environment),
             Command::Version => version::run(),
         }

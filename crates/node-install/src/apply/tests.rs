@@ -5,7 +5,7 @@ use fs_err as fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{CriError, Version, plan};
+use crate::{CriError, Facts, Removal, RemovalError, Step, Version, plan, uninstall};
 
 const CONFIG: &str = "/etc/containerd/config.toml";
 const SHIM_PATH: &str = "/opt/spinlet/bin/containerd-shim-spin-v2";
@@ -15,17 +15,24 @@ const BEFORE: &str = "# mine\nversion = 2\n";
 struct Scripted {
     answers: Vec<Option<Vec<&'static str>>>,
     restarts: usize,
+    runs_programs: bool,
 }
 
 impl Scripted {
     fn new(answers: &[Option<&[&'static str]>]) -> Self {
         let answers = answers.iter().map(|answer| answer.map(<[_]>::to_vec)).collect();
-        Self { answers, restarts: 0 }
+        Self { answers, restarts: 0, runs_programs: true }
     }
 }
 
 impl Containerd for Scripted {
-    fn restart(&mut self, _: &str) -> Result<Vec<String>, RestartError> {
+    fn try_program(&mut self, program: &Path) -> Result<(), RestartError> {
+        let command = program.display().to_string();
+        let output = "exec format error".to_owned();
+        if self.runs_programs { Ok(()) } else { Err(RestartError::Failed { command, output }) }
+    }
+
+    fn restart(&mut self, _: &Restart) -> Result<Vec<String>, RestartError> {
         let answer = self.answers.get(self.restarts).cloned().flatten();
         self.restarts += 1;
         let silent = || {
@@ -71,9 +78,22 @@ impl Node {
         Facts::read(&self.root, Version { major: 1, minor: 7 }, handlers).unwrap()
     }
 
+    /// A shim to install, outside of the node.
+    fn shim(content: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), content).unwrap();
+        file
+    }
+
     fn install(&self, containerd: &mut Scripted) -> Result<Installed, InstallError> {
         let plan = plan(&self.facts(&["runc"])).unwrap();
-        install(&self.root, &plan, b"shim", containerd)
+        install(&self.root, &plan, Self::shim("shim").path(), containerd)
+    }
+
+    fn uninstall(&self, containerd: &mut Scripted) -> Result<Vec<Step>, RemovalError> {
+        let removal = Removal::plan(&self.root, &self.facts(&[]))?;
+        uninstall(&self.root, &removal, containerd)?;
+        Ok(removal.steps)
     }
 
     /// Every file of the node with its content.
@@ -101,7 +121,7 @@ fn an_installation_puts_everything_in_place_and_asks_containerd() {
     let installed = node.install(&mut containerd).unwrap();
     assert_eq!(installed, Installed { program_changed: true, restarted: true });
     assert_eq!(node.read(SHIM_PATH).unwrap(), "shim");
-    assert_eq!(node.root.mode(Path::new(SHIM_PATH)).unwrap(), 0o755);
+    assert_eq!(node.root.attributes(Path::new(SHIM_PATH)).unwrap().unwrap().mode, 0o755);
     assert!(node.read(CONFIG).unwrap().contains("runtimes.spin-v2]"));
 }
 
@@ -110,8 +130,8 @@ fn an_uninstallation_leaves_every_file_as_it_was() {
     let node = Node::new();
     let before = node.snapshot();
     node.install(&mut Scripted::new(&[WELL])).unwrap();
-    let removed = uninstall(&node.root, &node.facts(&[]), &mut Scripted::new(&[WELL])).unwrap();
-    assert_eq!(removed.restored.len(), 2);
+    let steps = node.uninstall(&mut Scripted::new(&[WELL])).unwrap();
+    assert_eq!(steps, [Step::Restore(CONFIG.into()), Step::Delete(SHIM_PATH.into())]);
     assert_eq!(node.snapshot(), before);
 }
 
@@ -123,8 +143,6 @@ fn a_containerd_that_does_not_come_back_gets_its_old_configuration() {
     assert!(matches!(error, InstallError::RolledBack(_)), "{error}");
     assert_eq!(node.read(CONFIG).unwrap(), BEFORE);
     assert_eq!(containerd.restarts, 2);
-    // What is left of the failed installation goes, too.
-    uninstall(&node.root, &node.facts(&[]), &mut Scripted::new(&[])).unwrap();
     assert_eq!(node.read(SHIM_PATH), None);
 }
 
@@ -151,10 +169,11 @@ fn a_new_shim_alone_restarts_nothing() {
     node.install(&mut Scripted::new(&[WELL])).unwrap();
     let plan = plan(&node.facts(&["runc", "spin", "spin-v2"])).unwrap();
     let mut containerd = Scripted::new(&[]);
-    let installed = install(&node.root, &plan, b"newer", &mut containerd).unwrap();
+    let newer = Node::shim("newer");
+    let installed = install(&node.root, &plan, newer.path(), &mut containerd).unwrap();
     assert_eq!(installed, Installed { program_changed: true, restarted: false });
     assert_eq!((node.read(SHIM_PATH).unwrap().as_str(), containerd.restarts), ("newer", 0));
-    let again = install(&node.root, &plan, b"newer", &mut containerd).unwrap();
+    let again = install(&node.root, &plan, newer.path(), &mut containerd).unwrap();
     assert!(!again.program_changed);
 }
 
@@ -165,7 +184,7 @@ fn a_node_whose_configuration_was_made_anew_is_repaired_and_still_restored() {
     node.write(CONFIG, BEFORE);
     node.install(&mut Scripted::new(&[WELL])).unwrap();
     assert!(node.read(CONFIG).unwrap().contains("runtimes.spin]"));
-    uninstall(&node.root, &node.facts(&[]), &mut Scripted::new(&[WELL])).unwrap();
+    node.uninstall(&mut Scripted::new(&[WELL])).unwrap();
     assert_eq!(node.read(CONFIG).unwrap(), BEFORE);
 }
 
@@ -175,8 +194,8 @@ fn changes_of_others_survive_an_uninstallation() {
     node.install(&mut Scripted::new(&[WELL])).unwrap();
     let edited = format!("{}\n[debug]\nlevel = \"info\"\n", node.read(CONFIG).unwrap());
     node.write(CONFIG, &edited);
-    let removed = uninstall(&node.root, &node.facts(&[]), &mut Scripted::new(&[WELL])).unwrap();
-    assert_eq!(removed.edited, [PathBuf::from(CONFIG)]);
+    let steps = node.uninstall(&mut Scripted::new(&[WELL])).unwrap();
+    assert!(matches!(&steps[0], Step::Edit { path, .. } if path == Path::new(CONFIG)), "{steps:?}");
     let left = node.read(CONFIG).unwrap();
     assert!(left.contains("[debug]") && !left.contains("spin"), "{left}");
 }
@@ -186,7 +205,7 @@ fn a_shim_of_somebody_else_comes_back() {
     let node = Node::new();
     node.write(SHIM_PATH, "theirs");
     node.install(&mut Scripted::new(&[WELL])).unwrap();
-    uninstall(&node.root, &node.facts(&[]), &mut Scripted::new(&[WELL])).unwrap();
+    node.uninstall(&mut Scripted::new(&[WELL])).unwrap();
     assert_eq!(node.read(SHIM_PATH).unwrap(), "theirs");
 }
 
@@ -195,6 +214,57 @@ fn a_node_without_an_installation_is_left_alone() {
     let node = Node::new();
     let before = node.snapshot();
     let mut containerd = Scripted::new(&[]);
-    uninstall(&node.root, &node.facts(&[]), &mut containerd).unwrap();
+    node.uninstall(&mut containerd).unwrap();
     assert_eq!((node.snapshot(), containerd.restarts), (before, 0));
+}
+
+#[test]
+fn a_shim_that_the_node_cannot_run_is_not_left_there() {
+    let node = Node::new();
+    let before = node.snapshot();
+    let mut containerd = Scripted { runs_programs: false, ..Scripted::new(&[]) };
+    let error = node.install(&mut containerd).unwrap_err();
+    assert!(matches!(error, InstallError::Program(_)), "{error}");
+    assert_eq!((node.snapshot(), containerd.restarts), (before, 0));
+}
+
+#[test]
+fn a_failed_upgrade_leaves_the_installation_and_its_way_back() {
+    let node = Node::new();
+    let before = node.snapshot();
+    node.install(&mut Scripted::new(&[WELL])).unwrap();
+    node.write(CONFIG, BEFORE);
+    let error = node.install(&mut Scripted::new(&[None, Some(&["runc"])])).unwrap_err();
+    assert!(matches!(error, InstallError::RolledBack(_)), "{error}");
+    assert_eq!(
+        (node.read(CONFIG).unwrap().as_str(), node.read(SHIM_PATH).is_some()),
+        (BEFORE, true)
+    );
+    node.uninstall(&mut Scripted::new(&[WELL])).unwrap();
+    assert_eq!(node.snapshot(), before);
+}
+
+#[test]
+fn a_file_that_somebody_made_unreadable_is_left_and_said_to_be() {
+    let node = Node::new();
+    node.install(&mut Scripted::new(&[WELL])).unwrap();
+    node.write(CONFIG, "not = [toml");
+    let steps = node.uninstall(&mut Scripted::new(&[WELL])).unwrap();
+    assert_eq!(steps[0], Step::Leave(CONFIG.into()));
+    assert_eq!(node.read(CONFIG).unwrap(), "not = [toml");
+}
+
+#[test]
+fn the_caches_of_the_shim_go_only_if_their_folder_came_with_it() {
+    for (there, kept) in [(false, None), (true, Some("code".to_owned()))] {
+        let node = Node::new();
+        let state = node.root.resolve(Path::new("/var/lib/spinlet"));
+        if there {
+            fs::create_dir_all(&state).unwrap();
+        }
+        node.install(&mut Scripted::new(&[WELL])).unwrap();
+        node.write("/var/lib/spinlet/cache/x", "code");
+        node.uninstall(&mut Scripted::new(&[WELL])).unwrap();
+        assert_eq!((node.read("/var/lib/spinlet/cache/x"), state.exists()), (kept, there));
+    }
 }

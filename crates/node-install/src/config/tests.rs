@@ -1,7 +1,10 @@
 use super::*;
 
 fn runtime() -> Runtime {
-    Runtime { program: "/opt/spinlet/bin/containerd-shim-spin-v2".to_owned() }
+    Runtime {
+        program: "/opt/spinlet/bin/containerd-shim-spin-v2".to_owned(),
+        replaces_default: false,
+    }
 }
 
 fn added(text: &str) -> String {
@@ -46,6 +49,22 @@ fn what_is_not_ours_stays_as_it_is_written() {
         assert!(result.contains(line), "{line} is gone:\n{result}");
     }
     assert_eq!(started_by(&parse(&result).unwrap(), 2, "spin").unwrap(), runtime().program);
+}
+
+#[test]
+fn a_first_list_of_handlers_keeps_the_default_one_where_it_would_be_replaced() {
+    let runtime = Runtime { replaces_default: true, ..runtime() };
+    let added = |text: &str| {
+        let mut document = parse(text).unwrap();
+        add(&mut document, &runtime).unwrap();
+        document.to_string()
+    };
+    let none = added("version = 2\n");
+    assert_eq!(started_by(&parse(&none).unwrap(), 2, "runc").unwrap(), "io.containerd.runc.v2");
+    assert_eq!(added(&none), none);
+    let other = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.crun]\n\
+                 runtime_type = \"io.containerd.runc.v2\"\n";
+    assert_eq!(started_by(&parse(&added(other)).unwrap(), 2, "runc"), None);
 }
 
 #[test]

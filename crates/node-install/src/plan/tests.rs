@@ -2,7 +2,7 @@ use fs_err as fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Root, Version};
+use crate::{Root, Service, Version};
 
 const V1_7: Version = Version { major: 1, minor: 7 };
 const V2_0: Version = Version { major: 2, minor: 0 };
@@ -44,7 +44,7 @@ const UNIT: (&str, &str) = ("/usr/lib/systemd/system/containerd.service", "");
 
 #[track_caller]
 fn assert_write(plan: &Plan, path: &str, text: &str) {
-    let write = plan.write.as_ref().expect("nothing is written");
+    let [write] = plan.writes.as_slice() else { panic!("{:?}", plan.writes) };
     assert_eq!((write.path.to_str().unwrap(), write.text.as_str()), (path, text));
 }
 
@@ -52,9 +52,18 @@ fn assert_write(plan: &Plan, path: &str, text: &str) {
 fn containerd_1_7_is_edited_in_place_even_where_it_imports_drop_ins() {
     let config = "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
     let plan = planned(&[("/etc/containerd/config.toml", config), UNIT], V1_7).unwrap();
-    let text = format!("{config}\n{}", handlers(CRI_V2, OPT));
+    let text = format!("{config}{DEFAULT}\n{}", handlers(CRI_V2, OPT));
     assert_write(&plan, "/etc/containerd/config.toml", &text);
-    assert_eq!(plan.restart.as_deref(), Some("containerd"));
+    assert_eq!(plan.restart, Some(restart_of("containerd")));
+}
+
+/// What a list of handlers begins with where it replaces containerd's own.
+const DEFAULT: &str = "\n# containerd's own default, which a list of others replaces.\n\
+    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n\
+    runtime_type = \"io.containerd.runc.v2\"\n";
+
+fn restart_of(unit: &str) -> Restart {
+    Restart::Service { service: Service::Unit(unit.to_owned()), reload: false }
 }
 
 #[test]
@@ -69,91 +78,17 @@ fn a_drop_in_has_the_version_of_the_root_file() {
 }
 
 #[test]
-fn a_root_file_without_imports_is_edited_in_place() {
-    // kind, minikube, AKS, EKS with Amazon Linux 2023, GKE with Ubuntu.
-    let config =
-        "version = 3\n\n[plugins.\"io.containerd.cri.v1.images\"]\nsnapshotter = \"overlayfs\"\n";
-    let plan = planned(&[("/etc/containerd/config.toml", config), UNIT], V2_3).unwrap();
-    let text = format!("{config}\n{}", handlers(CRI_V3, OPT));
-    assert_write(&plan, "/etc/containerd/config.toml", &text);
-}
-
-#[test]
 fn containerd_without_a_file_gets_one() {
     let plan_2 = planned(&[UNIT], V2_0).unwrap();
     let text = format!("{NOTE}version = 3\n\n{}", handlers(CRI_V3, OPT));
     assert_write(&plan_2, "/etc/containerd/config.toml", &text);
     let plan_1 = planned(&[UNIT], V1_7).unwrap();
-    let text = format!("{NOTE}version = 2\n\n{}", handlers(CRI_V2, OPT));
+    let text = format!("{NOTE}version = 2\n{DEFAULT}\n{}", handlers(CRI_V2, OPT));
     assert_write(&plan_1, "/etc/containerd/config.toml", &text);
-}
-
-#[test]
-fn gardener_gets_a_drop_in_and_the_shim_where_its_path_leads() {
-    let program = "/var/bin/containerruntimes/containerd-shim-spin-v2";
-    let files = [
-        ("/etc/os-release", "NAME=\"Garden Linux\"\nID=gardenlinux\n"),
-        ("/var/bin/containerruntimes/.keep", ""),
-        (
-            "/etc/containerd/config.toml",
-            "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n",
-        ),
-        UNIT,
-    ];
-    let plan = planned(&files, V2_0).unwrap();
-    assert_eq!(plan.program.to_str(), Some(program));
-    let text = format!("{NOTE}version = 3\n\n{}", handlers(CRI_V3, program));
-    assert_write(&plan, "/etc/containerd/conf.d/spinlet.toml", &text);
 }
 
 const K3S: &str = "/var/lib/rancher/k3s/agent/etc/containerd";
 const K3S_SOCKET: (&str, &str) = ("/run/k3s/containerd/containerd.sock", "");
-
-#[test]
-fn k3s_gets_a_template_on_top_of_its_own() {
-    for (version, file, config, plugin) in [
-        (V2_0, "config-v3.toml.tmpl", "version = 3\n", CRI_V3),
-        (V1_7, "config.toml.tmpl", "version = 2\n", CRI_V2),
-    ] {
-        let rendered = format!("{K3S}/config.toml");
-        let files =
-            [K3S_SOCKET, (&rendered, config), ("/etc/systemd/system/k3s-agent.service", "")];
-        let plan = planned(&files, version).unwrap();
-        let text = format!(
-            "{{{{ template \"base\" . }}}}\n# spinlet: begin; `spinlet uninstall` removes this \
-             part\n{}# spinlet: end\n",
-            handlers(plugin, OPT)
-        );
-        assert_write(&plan, &format!("{K3S}/{file}"), &text);
-        assert_eq!(plan.restart.as_deref(), Some("k3s-agent"));
-    }
-}
-
-#[test]
-fn a_template_that_is_there_is_kept() {
-    let own = "{{ template \"base\" . }}\n[plugins.mine]\nx = 1\n";
-    let (rendered, template) = (format!("{K3S}/config.toml"), format!("{K3S}/config-v3.toml.tmpl"));
-    let files = [
-        K3S_SOCKET,
-        (rendered.as_str(), "version = 3\n"),
-        (template.as_str(), own),
-        ("/etc/systemd/system/k3s.service", ""),
-    ];
-    let plan = planned(&files, V2_0).unwrap();
-    assert!(plan.write.unwrap().text.starts_with(own));
-}
-
-#[test]
-fn a_k3s_that_reads_drop_ins_gets_one() {
-    let folder = format!("{K3S}/config-v3.toml.d");
-    let (path, config) =
-        (format!("{K3S}/config.toml"), format!("version = 3\nimports = [\"{folder}/*.toml\"]\n"));
-    let files =
-        [K3S_SOCKET, (path.as_str(), config.as_str()), ("/etc/systemd/system/k3s.service", "")];
-    let plan = planned(&files, V2_0).unwrap();
-    let text = format!("{NOTE}version = 3\n\n{}", handlers(CRI_V3, OPT));
-    assert_write(&plan, &format!("{folder}/spinlet.toml"), &text);
-}
 
 #[test]
 fn a_shim_that_k3s_found_by_itself_is_not_registered_again() {
@@ -174,37 +109,6 @@ fn process_setup_chain(error: &dyn std::error::Error) -> String {
 }
 
 #[test]
-fn rke2_is_told_from_k3s() {
-    let rendered = "/var/lib/rancher/rke2/agent/etc/containerd/config.toml";
-    let files = [
-        K3S_SOCKET,
-        (rendered, "version = 3\n"),
-        ("/usr/lib/systemd/system/rke2-agent.service", ""),
-    ];
-    let plan = planned(&files, V2_0).unwrap();
-    assert_eq!(
-        (plan.distribution, plan.restart.as_deref()),
-        (Distribution::Rke2, Some("rke2-agent"))
-    );
-    let path = plan.write.unwrap().path;
-    assert!(path.ends_with("rke2/agent/etc/containerd/config-v3.toml.tmpl"), "{path:?}");
-}
-
-#[test]
-fn k0s_gets_a_drop_in_and_restarts_by_itself() {
-    let files = [
-        ("/run/k0s/containerd.sock", ""),
-        ("/etc/k0s/containerd.toml", "# k0s_managed=true\nversion = 2\n"),
-        ("/run/k0s/containerd-cri.toml", "version = 2\n"),
-        ("/etc/systemd/system/k0sworker.service", ""),
-    ];
-    let plan = planned(&files, V1_7).unwrap();
-    let text = format!("{NOTE}version = 2\n\n{}", handlers(CRI_V2, OPT));
-    assert_write(&plan, "/etc/k0s/containerd.d/spinlet.toml", &text);
-    assert_eq!(plan.restart, None);
-}
-
-#[test]
 fn k0s_with_a_file_of_the_administrator_is_edited_there() {
     let files = [
         ("/run/k0s/containerd.sock", ""),
@@ -212,41 +116,8 @@ fn k0s_with_a_file_of_the_administrator_is_edited_there() {
         ("/etc/systemd/system/k0sworker.service", ""),
     ];
     let plan = planned(&files, V1_7).unwrap();
-    assert_eq!(plan.write.unwrap().path.to_str(), Some("/etc/k0s/containerd.toml"));
-    assert_eq!(plan.restart.as_deref(), Some("k0sworker"));
-}
-
-#[test]
-fn microk8s_has_its_template_edited() {
-    let template = "/var/snap/microk8s/current/args/containerd-template.toml";
-    let config = "version = 2\noom_score = 0\n\n[grpc]\nuid = 0\n";
-    let files = [
-        ("/var/snap/microk8s/common/run/containerd.sock", ""),
-        (template, config),
-        ("/etc/systemd/system/snap.microk8s.daemon-containerd.service", ""),
-    ];
-    let plan = planned(&files, V1_7).unwrap();
-    let program = "/var/snap/microk8s/common/spinlet/containerd-shim-spin-v2";
-    assert_write(&plan, template, &format!("{config}\n{}", handlers(CRI_V2, program)));
-    assert_eq!(plan.restart.as_deref(), Some("snap.microk8s.daemon-containerd"));
-}
-
-#[test]
-fn container_optimized_os_gets_the_shim_where_programs_may_run() {
-    let files =
-        [("/etc/os-release", "ID=cos\n"), ("/etc/containerd/config.toml", "version = 2\n"), UNIT];
-    let plan = planned(&files, V1_7).unwrap();
-    assert!(plan.program.starts_with("/home/kubernetes/bin"), "{:?}", plan.program);
-}
-
-#[test]
-fn systems_that_take_no_runtime_say_so() {
-    for (id, expected) in [("bottlerocket", "other nodes"), ("talos", "system extension")] {
-        let release = format!("ID={id}\n");
-        let error = planned(&[("/etc/os-release", &release)], V2_0).unwrap_err().to_string();
-        let expected = if id == "bottlerocket" { "another operating system" } else { expected };
-        assert!(error.contains(expected), "{error}");
-    }
+    assert_eq!(plan.writes[0].path.to_str(), Some("/etc/k0s/containerd.toml"));
+    assert_eq!(plan.restart, Some(restart_of("k0sworker")));
 }
 
 #[test]
@@ -255,7 +126,7 @@ fn a_node_that_is_installed_already_is_left_alone() {
     let (_folder, root) = node(&[("/etc/containerd/config.toml", &config), UNIT]);
     let known = HANDLERS.map(str::to_owned).to_vec();
     let plan = plan(&Facts::read(&root, V2_0, known).unwrap()).unwrap();
-    assert_eq!((plan.write, plan.restart), (None, None));
+    assert_eq!((plan.writes, plan.restart), (vec![], None));
 }
 
 #[test]
@@ -268,7 +139,7 @@ fn a_configuration_that_was_never_read_is_read() {
         UNIT,
     ];
     let plan = planned(&files, V2_0).unwrap();
-    assert_eq!((plan.write, plan.restart.as_deref()), (None, Some("containerd")));
+    assert_eq!((plan.writes, plan.restart), (vec![], Some(restart_of("containerd"))));
 }
 
 #[test]
@@ -285,6 +156,23 @@ fn a_plan_reads_as_a_list_of_steps() {
         "containerd as a service:\n  \
          put the shim at /opt/spinlet/bin/containerd-shim-spin-v2\n  \
          change /etc/containerd/config.toml (handlers spin, spin-v2)\n  \
-         restart the service containerd; pods keep running"
+         restart containerd with `systemctl restart containerd`; pods keep running"
     );
+}
+
+#[test]
+fn a_shim_that_the_operating_system_brings_is_used() {
+    let (_folder, root) = node(&[("/etc/os-release", "ID=talos\n")]);
+    let known = vec!["runc".to_owned(), "spin".to_owned()];
+    let plan = plan(&Facts::read(&root, V2_0, known).unwrap()).unwrap();
+    assert_eq!((plan.program, plan.writes, plan.restart), (None, vec![], None));
+}
+
+#[test]
+fn a_command_stands_in_for_a_service() {
+    let (_folder, root) = node(&[("/etc/containerd/config.toml", "version = 3\n")]);
+    let mut facts = Facts::read(&root, V2_0, vec!["runc".to_owned()]).unwrap();
+    facts.service = Some(Service::Command(vec!["rc-service".to_owned(), "containerd".to_owned()]));
+    let plan = plan(&facts).unwrap();
+    assert!(plan.to_string().contains("restart containerd with `rc-service containerd`"), "{plan}");
 }

@@ -60,6 +60,14 @@ fn an_image_that_cannot_be_pulled_is_named() {
 }
 
 #[test]
+fn a_registry_that_wants_credentials_is_told_apart() {
+    let refusal = "pull access denied: authorization failed: no basic auth credentials";
+    let pods = [waiting("ErrImagePull", refusal, json!({}))];
+    let verdict = of_pods(&deployment(json!({})), &pods, None);
+    assert!(verdict.message.contains("spec.imagePullSecrets"), "{}", verdict.message);
+}
+
+#[test]
 fn a_crash_tells_how_the_app_ended() {
     let last = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
     let pods = [waiting("CrashLoopBackOff", "back-off 10s", last)];

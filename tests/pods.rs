@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +19,11 @@ use integration_tests::cri::{Cri, Pod, RUNC, SPIN};
 use integration_tests::http;
 use integration_tests::linux_image::{BUSYBOX, NGINX};
 use integration_tests::process::{free_address, wait_until};
+use integration_tests::workspace::system_program;
 use serde_json::{Value, json};
+
+/// How often an app is probed.
+const PROBES: u32 = 50;
 
 /// Runs every case on both lines of containerd.
 macro_rules! on_every_containerd {
@@ -43,6 +48,7 @@ on_every_containerd!(
     a_pod_has_its_names_its_resolver_and_its_kernel_parameters,
     the_containers_of_a_pod_may_share_their_processes,
     an_app_talks_to_the_sidecar_of_its_pod,
+    an_app_keeps_its_data_in_the_redis_beside_it,
     an_init_container_prepares_a_volume_for_the_app,
     a_command_in_an_app_is_answered_or_gets_the_documented_sentence,
     pods_of_both_handlers_stand_side_by_side,
@@ -196,6 +202,38 @@ fn an_app_talks_to_the_sidecar_of_its_pod(version: Version) -> Result<()> {
     cri.nothing_new_since(&before)
 }
 
+fn an_app_keeps_its_data_in_the_redis_beside_it(version: Version) -> Result<()> {
+    let cri = Cri::start(version)?;
+    let image = cri.app("servers")?;
+    cri.pull(BUSYBOX)?;
+    let before = cri.traces()?;
+    let pod = cri.pod("redis", SPIN, Value::Null)?;
+    // The machine's own Redis, with the libraries it needs, in a container of its own.
+    let server = system_program("redis-server")?.display().to_string();
+    let folders = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());
+    let mount = |path| json!({ "container_path": path, "host_path": path, "readonly": true });
+    let redis = json!({
+        "command": [server, "--bind", "127.0.0.1", "--port", "6379", "--save", ""],
+        "mounts": folders.map(mount).collect::<Vec<_>>(),
+    });
+    let redis = pod.start("redis", BUSYBOX, redis)?;
+    let address = app_in(&pod, &image)?;
+    let ask = |command: &[&str]| -> Result<String> {
+        let body = [&["redis://127.0.0.1:6379"], command].concat().join("\n");
+        let answer = http::request(address, "POST", "/redis", &[], body.as_bytes())?;
+        ensure!(answer.status == 200, "{command:?}: {}", answer.text());
+        Ok(answer.text())
+    };
+    let up = || Ok(ask(&["set", "key", "kept"]).ok());
+    wait_until(Duration::from_secs(10), up).context("redis is not reached")?;
+    assert_eq!(ask(&["get", "key"])?.trim(), "kept");
+    redis.stop(Duration::from_secs(10))?;
+    assert_eq!(redis.ended()?.code, 0);
+    ensure!(ask(&["get", "key"]).is_err(), "there is no other Redis");
+    pod.remove()?;
+    cri.nothing_new_since(&before)
+}
+
 fn an_init_container_prepares_a_volume_for_the_app(version: Version) -> Result<()> {
     let cri = Cri::start(version)?;
     let image = cri.app("hello-rust")?;
@@ -224,6 +262,11 @@ fn a_command_in_an_app_is_answered_or_gets_the_documented_sentence(version: Vers
     let before = cri.traces()?;
     let pod = cri.pod("exec", SPIN, Value::Null)?;
     let app = pod.start("app", &image, json!({ "command": ["/"] }))?;
+    // A probe asks often, and every time the reader of its output comes when it comes.
+    for number in 0..PROBES {
+        let answer = app.exec(&["/bin/true"])?;
+        ensure!(answer.status.success(), "probe {number}: {}", answer.text());
+    }
     // What the probes and hooks of common charts are made of.
     for command in [&["true"] as &[&str], &["/bin/true"], &["sh", "-c", "sleep 1"]] {
         let answer = app.exec(command)?;

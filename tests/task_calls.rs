@@ -1,5 +1,6 @@
 //! The Task service call by call, without a containerd: under many quick ends and
 //! sudden deaths.
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
@@ -9,17 +10,25 @@ use anyhow::{Context as _, Result, ensure};
 use containerd_shim_protos::api::{
     CreateTaskRequest, DeleteRequest, ExecProcessRequest, StartRequest, WaitRequest,
 };
-use containerd_shim_protos::protobuf::MessageField;
+use containerd_shim_protos::bootstrap_api::BootstrapResult;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::protobuf::{Message as _, MessageField};
+use containerd_shim_protos::shim_sync::{Client, TaskClient};
 use containerd_shim_protos::ttrpc::context;
-use integration_tests::process::{processes_of, wait_until};
+use integration_tests::leak_check::left_by_shims;
+use integration_tests::process::{processes_of, send_signal, wait_until};
 use integration_tests::shim_client::{
-    Random, ShimClient, clean_up, make_bundle, process, start_command,
+    NAMESPACE, Random, ShimClient, clean_up, make_bundle, process, start_command,
 };
 use integration_tests::workspace::{programs, require_root};
+use rustix::process::Signal;
 
 /// Goes on until it is told to end, which takes it a moment.
 const PATIENT: &str = "trap 'exit 7' TERM; while :; do sleep 0.02; done";
+
+/// How many moments a shim is killed at, and where the row of them begins.
+const OFFSETS: u32 = 200;
+const SEED: u64 = 7;
 
 fn ours() -> Result<PathBuf> {
     Ok(programs()?.join("containerd-shim-spin-v2"))
@@ -93,8 +102,8 @@ fn a_thousand_immediate_exits_keep_their_codes() -> Result<()> {
     })?;
     // Of each container create, start, exit, delete; of each process added, started, exit.
     let expected = 2 + 100 * 4 + 900 * 3;
-    let topics = shim.wait_for_events(expected);
-    ensure!(topics.len() == expected, "{} events instead of {expected}", topics.len());
+    let events = shim.wait_for_events(expected);
+    ensure!(events.len() == expected, "{} events instead of {expected}", events.len());
     Ok(())
 }
 
@@ -103,7 +112,7 @@ fn a_start_that_is_killed_at_any_moment_leaves_nothing() -> Result<()> {
     require_root()?;
     let program = ours()?;
     let folder = tempfile::Builder::new().prefix("spinlet-test-").tempdir()?;
-    let mut random = Random(7);
+    let mut random = Random(SEED);
     for offset in 0..200 {
         let id = format!("k{offset}");
         make_bundle(folder.path(), &id, PATIENT)?;
@@ -127,5 +136,65 @@ fn a_start_that_is_killed_at_any_moment_leaves_nothing() -> Result<()> {
             ensure!(!Path::new(socket).exists(), "{socket} is left");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_shim_that_is_killed_at_any_moment_of_a_start_leaves_nothing() -> Result<()> {
+    require_root()?;
+    let program = ours()?;
+    let folder = tempfile::Builder::new().prefix("spinlet-test-").tempdir()?;
+    let mut random = Random(SEED);
+    println!("{OFFSETS} offsets, seed {SEED}");
+    let mut started = 0;
+    for offset in 0..OFFSETS {
+        let id = format!("d{offset}");
+        let bundle = make_bundle(folder.path(), &id, PATIENT)?;
+        let config = bundle.join("config.json");
+        let own_group = fs_err::read_to_string(&config)?.replace("\"calls\"", &format!("\"{id}\""));
+        fs_err::write(&config, own_group)?;
+        let delay = Duration::from_micros(random.below(100_000) as u64);
+        let reached = thread::scope(|scope| {
+            let starting = scope.spawn(|| start_whole(&program, folder.path(), &id));
+            thread::sleep(delay);
+            for process in processes_of(folder.path()) {
+                if process.program.starts_with("containerd-shim") {
+                    let _ = send_signal(process.pid, Signal::KILL);
+                }
+            }
+            starting.join()
+        });
+        if matches!(reached, Ok(Ok(()))) {
+            started += 1;
+        }
+        // One that came into being meanwhile.
+        for process in processes_of(folder.path()) {
+            if process.program.starts_with("containerd-shim") {
+                let _ = send_signal(process.pid, Signal::KILL);
+            }
+        }
+        clean_up(&program, folder.path(), &id).with_context(|| format!("offset {offset}"))?;
+    }
+    println!("{started} were started before");
+    let mut left = Vec::new();
+    let gone = wait_until(Duration::from_secs(20), || {
+        left = left_by_shims(folder.path(), NAMESPACE)?;
+        Ok(left.is_empty().then_some(()))
+    });
+    gone.with_context(|| format!("this was left behind:\n  {}", left.join("\n  ")))
+}
+
+/// `start`, Create and Start, as containerd does them; the kill comes somewhere in
+/// between.
+fn start_whole(program: &Path, folder: &Path, id: &str) -> Result<()> {
+    let mut start = start_command(program, folder, id)?;
+    let output = start.stdout(Stdio::piped()).stderr(Stdio::null()).output()?;
+    ensure!(output.status.success(), "killed");
+    let answer = BootstrapResult::parse_from_bytes(&output.stdout)?;
+    let client = TaskClient::new(Client::connect(&answer.address)?);
+    let bundle = folder.join(id).display().to_string();
+    let request = CreateTaskRequest { id: id.to_owned(), bundle, ..CreateTaskRequest::default() };
+    client.create(limit(), &request)?;
+    client.start(limit(), &StartRequest { id: id.to_owned(), ..StartRequest::default() })?;
     Ok(())
 }

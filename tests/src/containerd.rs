@@ -236,12 +236,14 @@ impl Containerd {
         self.folder().join("containerd.log")
     }
 
-    /// Where containerd keeps the bundles of this namespace.
-    pub fn bundle_folders(&self) -> [PathBuf; 2] {
-        ["root", "state"].map(|kind| {
-            let tasks = self.folder().join(kind).join("io.containerd.runtime.v2.task");
-            tasks.join(&self.namespace)
-        })
+    /// Where containerd keeps the bundles of this namespace: lasting and volatile
+    /// ones of tasks, then those of sandboxes.
+    pub fn bundle_folders(&self) -> [PathBuf; 4] {
+        let of =
+            |kind: &str, plugin: &str| self.folder().join(kind).join(plugin).join(&self.namespace);
+        let (tasks, sandboxes) =
+            ("io.containerd.runtime.v2.task", "io.containerd.sandbox.controller.v1.shim");
+        [of("root", tasks), of("state", tasks), of("root", sandboxes), of("state", sandboxes)]
     }
 
     /// A command of `ctr`.

@@ -80,6 +80,31 @@ impl Traces {
     }
 }
 
+/// What shims without a containerd have left of the containers whose bundles are in
+/// a folder: processes, mounts, control groups, and what the OCI runtime remembers.
+///
+/// # Errors
+/// Fails when the kernel does not tell.
+pub fn left_by_shims(folder: &Path, namespace: &str) -> Result<Vec<String>> {
+    let place = folder.display().to_string();
+    let mut left = Vec::new();
+    for process in processes_of(folder) {
+        left.push(format!("process {} {}", process.pid, process.command_line));
+    }
+    left.extend(processes_in_groups(namespace).iter().map(|pid| format!("process {pid}")));
+    for mount in fs::read_to_string("/proc/self/mountinfo")?.lines() {
+        if mount.contains(&place) {
+            left.push(format!("mount {mount}"));
+        }
+    }
+    left.extend(
+        control_groups(namespace).iter().map(|group| format!("cgroup {}", group.display())),
+    );
+    let runtime = PathBuf::from(format!("/run/containerd/runc/{namespace}"));
+    left.extend(entries(&runtime).iter().map(|entry| format!("container {entry}")));
+    Ok(left)
+}
+
 /// Waits until no process has anything to do with a folder.
 ///
 /// # Errors

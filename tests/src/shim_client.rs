@@ -31,18 +31,49 @@ pub struct ShimClient {
     program: PathBuf,
     /// The Task service.
     pub client: TaskClient,
-    topics: Arc<Mutex<Vec<String>>>,
+    events: Arc<Mutex<Vec<Event>>>,
     _events: Server,
     /// The reader that shims expect of their log.
     _log: fs::File,
 }
 
-struct Recorder(Arc<Mutex<Vec<String>>>);
+/// What a shim has published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// `/tasks/create` …
+    pub topic: String,
+    /// The task.
+    pub task: String,
+    /// Another process in it; empty for the task itself.
+    pub process: String,
+}
+
+impl Event {
+    /// Field 1 of every event is the task; of those that may be about another process
+    /// field 2 is that, or for the task itself the task once more.
+    fn of(topic: &str, event: &[u8]) -> Self {
+        let (task, rest) = field(1, event).unwrap_or_default();
+        let tells_process = topic.contains("/exec-") || topic == "/tasks/exit";
+        let process = field(2, rest).filter(|_| tells_process).unwrap_or_default().0;
+        let process = if process == task { String::new() } else { process };
+        Self { topic: topic.to_owned(), task, process }
+    }
+}
+
+/// The text of a field that begins a message, and what follows it.
+fn field(number: u8, message: &[u8]) -> Option<(String, &[u8])> {
+    let (&[key, length], rest) = message.split_first_chunk()?;
+    // Texts have wire type 2; those of the tests are short.
+    let (text, rest) = rest.split_at_checked(length.into()).filter(|_| key == number << 3 | 2)?;
+    Some((String::from_utf8_lossy(text).into_owned(), rest))
+}
+
+struct Recorder(Arc<Mutex<Vec<Event>>>);
 
 impl Events for Recorder {
     fn forward(&self, _: &TtrpcContext, request: ForwardRequest) -> ttrpc::Result<Empty> {
-        let topic = request.envelope.topic.clone();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(topic);
+        let event = Event::of(&request.envelope.topic, &request.envelope.event.value);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event);
         Ok(Empty::new())
     }
 }
@@ -54,9 +85,9 @@ impl ShimClient {
     /// Fails when the shim does not start.
     pub fn start(program: &Path, id: &str, script: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("spinlet-test-").tempdir()?;
-        let topics = Arc::new(Mutex::new(Vec::new()));
+        let published = Arc::new(Mutex::new(Vec::new()));
         let socket = format!("unix://{}", folder.path().join("events").display());
-        let recorder = Arc::new(Recorder(Arc::clone(&topics)));
+        let recorder = Arc::new(Recorder(Arc::clone(&published)));
         let mut events = Server::new().bind(&socket)?.register_service(create_events(recorder));
         events.start()?;
         let log = log_in(&make_bundle(folder.path(), id, script)?)?;
@@ -66,7 +97,8 @@ impl ShimClient {
         ensure!(status.success(), "{} does not start: {status}", program.display());
         let result = BootstrapResult::parse_from_bytes(&fs::read(answer)?)?;
         let client = TaskClient::new(Client::connect(&result.address)?);
-        Ok(Self { folder, program: program.to_owned(), client, topics, _events: events, _log: log })
+        let program = program.to_owned();
+        Ok(Self { folder, program, client, events: published, _events: events, _log: log })
     }
 
     /// The bundle of a container, which is made if it is new.
@@ -77,16 +109,16 @@ impl ShimClient {
         make_bundle(self.folder.path(), id, script)
     }
 
-    /// The topics of all events so far.
-    pub fn topics(&self) -> Vec<String> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// All events so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until so many events have come; returns all there are.
-    pub fn wait_for_events(&self, count: usize) -> Vec<String> {
-        let enough = || Ok((self.topics().len() >= count).then_some(()));
+    pub fn wait_for_events(&self, count: usize) -> Vec<Event> {
+        let enough = || Ok((self.events().len() >= count).then_some(()));
         let _ = wait_until(Duration::from_secs(10), enough);
-        self.topics()
+        self.events()
     }
 
     /// Runs the shim's `delete` for a container.

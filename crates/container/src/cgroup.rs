@@ -87,6 +87,19 @@ impl Cgroup {
         Ok(Self { folders })
     }
 
+    /// The cgroup that this one is in.
+    pub fn parent(&self) -> Self {
+        let above = |folder: &Folder| Folder {
+            path: folder.path.parent().unwrap_or(&folder.mount_point).to_owned(),
+            ..folder.clone()
+        };
+        let folders = match &self.folders {
+            Folders::V1(folders) => Folders::V1(folders.iter().map(above).collect()),
+            Folders::V2(folder) => Folders::V2(above(folder)),
+        };
+        Self { folders }
+    }
+
     /// The cgroup that a process is in, which another program has made. Hierarchies
     /// where that is the root, or the caller's own cgroup, are left out: they are
     /// not the process's alone.

@@ -60,7 +60,8 @@ fn program_name(program: &std::path::Path) -> String {
     program.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn pid_namespace(oci: &OciBundle) -> Result<PidNamespace, Error> {
+/// The pid namespace that the configuration of a container names.
+pub(crate) fn pid_namespace(oci: &OciBundle) -> Result<PidNamespace, Error> {
     match oci.pid_namespace() {
         Namespace::Inherit => Ok(PidNamespace::Inherit),
         Namespace::New => Ok(PidNamespace::New),

@@ -1,7 +1,8 @@
 //! The containerd shim for Spin applications, runtime type `io.containerd.spin.v2`.
 //!
 //! containerd runs this program to start, describe and clean up after a shim;
-//! `start` runs it once more as the daemon that serves one pod. It contains no
+//! `start` runs it once more as the daemon that serves one pod, and the daemon once
+//! more to hold the namespaces of a pod without a pause container. It contains no
 //! wasm engine: each Spin container is a runtime process of its own.
 
 mod compilers;
@@ -15,6 +16,10 @@ mod metrics;
 mod native_program;
 mod outline;
 mod phases;
+mod pod_configuration;
+mod pod_files;
+mod pod_holder;
+mod pod_sandbox;
 mod reclaim;
 mod settings;
 mod spin_container;
@@ -29,6 +34,7 @@ use std::io::Write;
 use anyhow::Context;
 use containerd_task::bootstrap::{self, Flags, Invocation, Surroundings};
 use containerd_task::{Publisher, TaskService};
+use oci_runtime::Options;
 use process_setup::{Environment, ExitCode, LogFormat, chain, start_logging};
 
 use phases::Clock;
@@ -57,9 +63,15 @@ fn main() -> ExitCode {
 
 fn run(clock: Clock, arguments: &[OsString]) -> anyhow::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
+    if let [action, folder] = arguments
+        && action == pod_holder::ACTION
+    {
+        return pod_holder::hold(folder.as_ref());
+    }
     match Invocation::parse(arguments)? {
         Invocation::Info => {
-            answer(&bootstrap::runtime_info(RUNTIME, version, &features::features())?)
+            let features = features::features(features_of_runtime()?.as_ref());
+            answer(&bootstrap::runtime_info(RUNTIME, version, &features)?)
         }
         Invocation::Version => {
             answer(format!("containerd-shim-spin-v2 (Spinlet) {version}\n").as_bytes())
@@ -70,6 +82,16 @@ fn run(clock: Clock, arguments: &[OsString]) -> anyhow::Result<()> {
         }
         Invocation::Serve(flags) => serve(&flags),
     }
+}
+
+/// What the OCI runtime of the handler supports, if it tells.
+fn features_of_runtime() -> anyhow::Result<Option<serde_json::Value>> {
+    let options = Options::read(bootstrap::info_options()?.as_ref(), "")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    Ok(runtime.block_on(options.features()).ok())
 }
 
 /// Writes the answer to containerd, whole, as the last thing.

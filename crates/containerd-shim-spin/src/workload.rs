@@ -1,16 +1,20 @@
 //! Making the containers of a pod: Spin applications and Linux programs.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use containerd_task::bootstrap::Flags;
-use containerd_task::{Container, CreateRequest, Error, RootfsMount, Workload};
+use containerd_task::{
+    Container, CreateRequest, Error, RootfsMount, Sandbox, SandboxRequest, Workload,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::linux_workload::LinuxWorkload;
 use crate::native_program::is_native;
 use crate::outline::Outline;
 use crate::phases::Clock;
+use crate::pod_files::PodFiles;
+use crate::pod_sandbox;
 use crate::settings::Settings;
 use crate::spin_container::Refusal;
 use crate::spin_workload::SpinWorkload;
@@ -24,6 +28,8 @@ use crate::termination_message;
 pub(crate) struct PodWorkload {
     spin: SpinWorkload,
     linux: LinuxWorkload,
+    /// Of a pod whose sandbox the shim has made itself.
+    files: OnceLock<PodFiles>,
 }
 
 impl PodWorkload {
@@ -36,6 +42,7 @@ impl PodWorkload {
         Ok(Self {
             spin: SpinWorkload::new(settings, flags, begun)?,
             linux: LinuxWorkload::new(&flags.namespace),
+            files: OnceLock::new(),
         })
     }
 }
@@ -48,6 +55,9 @@ impl Workload for PodWorkload {
         cancel: CancellationToken,
     ) -> Result<Arc<dyn Container>, Error> {
         check(&request)?;
+        if let Some(files) = self.files.get() {
+            files.lay_into(&request.bundle)?;
+        }
         let outline = Outline::read(&request.bundle)?;
         if outline.is_sandbox() || is_native(&outline, &request.rootfs) {
             return Ok(Arc::new(self.linux.create(&request, &outline, None).await?));
@@ -71,6 +81,13 @@ impl Workload for PodWorkload {
                 Ok(Arc::new(made?))
             }
         }
+    }
+
+    async fn create_sandbox(&self, request: SandboxRequest) -> Result<Arc<dyn Sandbox>, Error> {
+        let (sandbox, files) = pod_sandbox::make(&request).await?;
+        // A shim has one sandbox in its life.
+        self.files.get_or_init(|| files);
+        Ok(Arc::new(sandbox))
     }
 }
 

@@ -11,7 +11,8 @@
 //! - [`bootstrap`]: the command line (`start`, `delete`, `-info`, `-v`) and the
 //!   socket.
 //! - [`TaskService`] and [`serve`]: the daemon.
-//! - [`Workload`], [`Container`] and [`ExecProcess`]: what a shim implements.
+//! - [`Workload`], [`Container`] and [`ExecProcess`]: what a shim implements; with
+//!   [`Sandbox`] also what holds a pod together, for containerd's Sandbox service.
 //! - [`StdioPaths`] and [`Terminal`]: standard streams as containerd names them.
 //! - [`Process`]: a child that is waited for through its pidfd by one owner, and
 //!   [`Adoption`] for one that another program has started.
@@ -24,6 +25,8 @@ mod events;
 mod exec;
 mod lifecycle;
 mod process;
+mod sandbox;
+mod sandbox_service;
 mod server;
 mod service;
 mod stdio;
@@ -42,5 +45,6 @@ pub use server::{ServeError, serve};
 pub use service::TaskService;
 pub use stdio::{Stdio, StdioHold, StdioPaths, Terminal};
 pub use workload::{
-    Container, CreateRequest, ExecProcess, ExecRequest, Exit, RootfsMount, Workload,
+    Container, CreateRequest, ExecProcess, ExecRequest, Exit, RootfsMount, Sandbox, SandboxRequest,
+    Workload,
 };

@@ -19,9 +19,9 @@ use containerd_shim_protos::api::{
     UpdateTaskRequest, WaitRequest, WaitResponse,
 };
 use containerd_shim_protos::protobuf::MessageField;
-use containerd_shim_protos::shim_async;
 use containerd_shim_protos::ttrpc::Result as TtrpcResult;
 use containerd_shim_protos::ttrpc::r#async::{Service, TtrpcContext};
+use containerd_shim_protos::{sandbox_async, shim_async};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,7 @@ use crate::creation::{Reservation, Slot, Tasks, create_request, exec_request};
 use crate::error::Error;
 use crate::events::Publisher;
 use crate::exec::Exec;
+use crate::sandbox::SandboxSlot;
 use crate::task::{Task, discard, wait_response};
 use crate::workload::{CreateRequest, Workload};
 
@@ -45,7 +46,7 @@ const KILLED: Duration = Duration::from_secs(2);
 /// Signals that end a task which is only being created: HUP, INT, QUIT, KILL, TERM.
 const ENDING: [u32; 5] = [1, 2, 3, SIGKILL, SIGTERM];
 
-/// containerd's Task service over a [`Workload`].
+/// containerd's Task service over a [`Workload`], and its Sandbox service.
 #[derive(Clone)]
 pub struct TaskService(Arc<Inner>);
 
@@ -54,6 +55,7 @@ struct Inner {
     workload: Box<dyn Workload>,
     publisher: Arc<Publisher>,
     tasks: Tasks,
+    sandbox: SandboxSlot,
     /// How many creates there were.
     creates: AtomicU64,
     shutdown: CancellationToken,
@@ -73,15 +75,18 @@ impl TaskService {
             workload: Box::new(workload),
             publisher: Arc::new(publisher),
             tasks: Tasks::default(),
+            sandbox: SandboxSlot::default(),
             creates: AtomicU64::new(0),
             shutdown: CancellationToken::new(),
         }))
     }
 
-    /// The method tables for a ttrpc server, under both names of the service.
+    /// The method tables for a ttrpc server: the Task service under both its names,
+    /// and the Sandbox service.
     pub fn methods(&self) -> HashMap<String, Service> {
         let table = || shim_async::create_task(Arc::new(self.clone()));
         let mut services = table();
+        services.extend(sandbox_async::create_sandbox(Arc::new(self.clone())));
         services.extend(table().into_values().map(|service| (TASK_V2.to_owned(), service)));
         debug_assert!(services.contains_key(TASK_V3));
         services
@@ -92,14 +97,14 @@ impl TaskService {
         self.0.shutdown.cancelled().await;
     }
 
-    /// Waits until there has been no task for `idle`: whoever started this shim has
-    /// died before it could use or end it.
+    /// Waits until there has been neither task nor sandbox for `idle`: whoever started
+    /// this shim has died before it could use or end it.
     pub async fn abandoned(&self, idle: Duration) {
         let mut creates = self.0.creates.load(Ordering::Relaxed);
         loop {
             sleep(idle).await;
             let before = std::mem::replace(&mut creates, self.0.creates.load(Ordering::Relaxed));
-            if before == creates && self.0.tasks.is_empty() {
+            if before == creates && self.0.is_unused() {
                 return;
             }
         }
@@ -110,9 +115,17 @@ impl TaskService {
         self.0.publisher.flush(limit).await;
     }
 
+    /// Ends every task, then the sandbox.
+    pub async fn terminate(&self, grace: Duration) {
+        self.end_tasks(grace).await;
+        if let Err(error) = self.0.sandbox.remove().await {
+            tracing::error!(%error, "the sandbox leaves something");
+        }
+    }
+
     /// Ends every task: a create is given up, a running container gets SIGTERM
     /// and, if it has not ended within `grace`, SIGKILL.
-    pub async fn terminate(&self, grace: Duration) {
+    pub(crate) async fn end_tasks(&self, grace: Duration) {
         let slots = self.0.tasks.all();
         let mut live = Vec::new();
         for slot in slots {
@@ -132,6 +145,19 @@ impl TaskService {
             let _ = timeout(KILLED, all_ended(&live)).await;
         }
     }
+
+    pub(crate) fn sandbox(&self) -> &SandboxSlot {
+        &self.0.sandbox
+    }
+
+    pub(crate) fn workload(&self) -> &dyn Workload {
+        self.0.workload.as_ref()
+    }
+
+    /// Ends the service whatever there is.
+    pub(crate) fn shut_down_now(&self) {
+        self.0.shutdown.cancel();
+    }
 }
 
 async fn all_ended(tasks: &[Arc<Task>]) {
@@ -141,6 +167,10 @@ async fn all_ended(tasks: &[Arc<Task>]) {
 }
 
 impl Inner {
+    fn is_unused(&self) -> bool {
+        self.tasks.is_empty() && self.sandbox.any().is_none()
+    }
+
     /// The task of this id, which must exist.
     fn task(&self, id: &str) -> Result<Arc<Task>, Error> {
         self.tasks.live(id)
@@ -189,7 +219,7 @@ impl Inner {
 }
 
 /// Runs a change to its end even if the request for it goes away.
-async fn to_the_end<T: Send + 'static>(
+pub(crate) async fn to_the_end<T: Send + 'static>(
     change: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> TtrpcResult<T> {
     match tokio::spawn(change).await {
@@ -316,7 +346,7 @@ impl shim_async::Task for TaskService {
     }
 
     async fn shutdown(&self, _: &TtrpcContext, _: ShutdownRequest) -> TtrpcResult<Empty> {
-        if self.0.tasks.is_empty() {
+        if self.0.is_unused() {
             self.0.shutdown.cancel();
         }
         Ok(Empty::new())

@@ -192,13 +192,13 @@ impl Task {
 
     /// Adds another process, to be started later.
     pub(crate) async fn add_exec(&self, request: ExecRequest) -> Result<(), Error> {
-        self.check_not_ended()?;
         let id = request.id.clone();
         let exists =
             || Error::AlreadyExists(format!("process {id} of task {} exists already", self.id));
         if lock(&self.execs).contains_key(&id) {
             return Err(exists());
         }
+        self.check_not_ended()?;
         let process = self.container.exec(request.clone()).await?;
         match lock(&self.execs).entry(id.clone()) {
             Entry::Occupied(_) => Err(exists()),

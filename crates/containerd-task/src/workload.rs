@@ -25,6 +25,39 @@ pub trait Workload: Send + Sync + 'static {
         request: CreateRequest,
         cancel: CancellationToken,
     ) -> Result<Arc<dyn Container>, Error>;
+
+    /// Makes what holds a pod together, where containerd leaves that to the shim.
+    /// The containers of the pod are made afterwards, by [`Workload::create`].
+    ///
+    /// After an error nothing of the sandbox is left.
+    async fn create_sandbox(&self, request: SandboxRequest) -> Result<Arc<dyn Sandbox>, Error> {
+        let message = format!("sandbox {} cannot be made by this shim", request.id);
+        Err(Error::Unimplemented(message))
+    }
+}
+
+/// What holds a pod together: a process in the pod's namespaces.
+#[async_trait]
+pub trait Sandbox: Send + Sync + 'static {
+    /// Process id of the process whose namespaces are the pod's, in the shim's pid
+    /// namespace.
+    fn pid(&self) -> u32;
+
+    /// Ends the process. One that has ended is what is wanted.
+    fn kill(&self);
+
+    /// Waits for the process to end and reaps it. Called exactly once.
+    async fn wait(&self) -> Exit;
+
+    /// Resource usage of the whole pod, in one of the forms of [`Container::stats`].
+    ///
+    /// # Errors
+    /// Fails when it cannot be told.
+    fn stats(&self) -> Result<Any, Error>;
+
+    /// Removes what is left of the sandbox after its process has ended. May be
+    /// called again after an error.
+    async fn delete(&self) -> Result<(), Error>;
 }
 
 /// One container. Methods are called in the order that the life cycle allows;
@@ -147,6 +180,20 @@ pub struct CreateRequest {
     /// Where the standard streams go.
     pub stdio: StdioPaths,
     /// Runtime options, if containerd sent any.
+    pub options: Option<Any>,
+}
+
+/// What containerd asks for when it has the shim make a sandbox.
+#[derive(Debug, Clone)]
+pub struct SandboxRequest {
+    /// Sandbox id, unique in the namespace.
+    pub id: String,
+    /// A folder for the sandbox, which containerd removes at the end.
+    pub bundle: PathBuf,
+    /// The network namespace of the pod; none for the node's.
+    pub network: Option<PathBuf>,
+    /// What the pod is to be, in the form of whoever asked; for CRI a message of type
+    /// `runtime.v1.PodSandboxConfig`.
     pub options: Option<Any>,
 }
 

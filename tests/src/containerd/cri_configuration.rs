@@ -51,7 +51,7 @@ fn version_3(folder: &Path) -> String {
          [{cri}]\nrestrict_oom_score_adj = true\nnetns_mounts_under_state_dir = true\n\
          [{cri}.cni]\nbin_dirs = [\"/usr/lib/cni\"]\nconf_dir = \"{place}/net.d\"\n{}\
          [{cri}.containerd.runtimes.spin-sandbox]\nruntime_type = \"{RUNTIME}\"\n\
-         sandboxer = \"shim\"\n",
+         sandboxer = \"shim\"\ndisable_pause_image_pull = true\n",
         runtimes(cri)
     )
 }

@@ -2,7 +2,7 @@
 //! sudden deaths.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -15,13 +15,15 @@ use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::protobuf::{Message as _, MessageField};
 use containerd_shim_protos::shim_sync::{Client, TaskClient};
 use containerd_shim_protos::ttrpc::context;
+use containerd_shim_protos::types::introspection::RuntimeInfo;
 use integration_tests::leak_check::left_by_shims;
-use integration_tests::process::{processes_of, send_signal, wait_until};
+use integration_tests::process::{output_of, processes_of, send_signal, wait_until};
 use integration_tests::shim_client::{
     NAMESPACE, Random, ShimClient, clean_up, make_bundle, process, start_command,
 };
-use integration_tests::workspace::{programs, require_root};
+use integration_tests::workspace::{programs, require_root, system_program};
 use rustix::process::Signal;
+use serde_json::Value;
 
 /// Goes on until it is told to end, which takes it a moment.
 const PATIENT: &str = "trap 'exit 7' TERM; while :; do sleep 0.02; done";
@@ -182,6 +184,33 @@ fn a_shim_that_is_killed_at_any_moment_of_a_start_leaves_nothing() -> Result<()>
         Ok(left.is_empty().then_some(()))
     });
     gone.with_context(|| format!("this was left behind:\n  {}", left.join("\n  ")))
+}
+
+/// A pod may hold Linux containers, so that only what both kinds have may be told.
+#[test]
+fn what_the_shim_says_it_supports_is_supported_by_the_oci_runtime_too() -> Result<()> {
+    let said = Command::new(ours()?).arg("-info").stdin(Stdio::null()).output()?;
+    let info = RuntimeInfo::parse_from_bytes(&said.stdout)?;
+    let ours: Value = serde_json::from_slice(&info.features.value)?;
+    let runc =
+        output_of(Command::new(system_program("runc")?).arg("features"), Duration::from_secs(10))?;
+    let runc: Value = serde_json::from_str(&runc)?;
+    for list in ["/mountOptions", "/linux/namespaces"] {
+        let names = |features: &Value| -> Result<Vec<String>> {
+            let names = features.pointer(list).with_context(|| format!("no {list}"))?;
+            Ok(serde_json::from_value(names.clone())?)
+        };
+        let theirs = names(&runc)?;
+        for name in names(&ours)? {
+            ensure!(theirs.contains(&name), "runc has no {name} among {list}");
+        }
+    }
+    for flag in ["cgroup/v1", "cgroup/v2", "seccomp/enabled", "apparmor/enabled", "selinux/enabled"]
+    {
+        let of = |features: &Value| features.pointer(&format!("/linux/{flag}")).cloned();
+        ensure!(of(&ours) == Some(true.into()) && of(&runc) == of(&ours), "{flag}");
+    }
+    Ok(())
 }
 
 /// `start`, Create and Start, as containerd does them; the kill comes somewhere in

@@ -34,7 +34,6 @@ use std::io::Write;
 use anyhow::Context;
 use containerd_task::bootstrap::{self, Flags, Invocation, Surroundings};
 use containerd_task::{Publisher, TaskService};
-use oci_runtime::Options;
 use process_setup::{Environment, ExitCode, LogFormat, chain, start_logging};
 
 use phases::Clock;
@@ -70,8 +69,7 @@ fn run(clock: Clock, arguments: &[OsString]) -> anyhow::Result<()> {
     }
     match Invocation::parse(arguments)? {
         Invocation::Info => {
-            let features = features::features(features_of_runtime()?.as_ref());
-            answer(&bootstrap::runtime_info(RUNTIME, version, &features)?)
+            answer(&bootstrap::runtime_info(RUNTIME, version, &features::features())?)
         }
         Invocation::Version => {
             answer(format!("containerd-shim-spin-v2 (Spinlet) {version}\n").as_bytes())
@@ -82,16 +80,6 @@ fn run(clock: Clock, arguments: &[OsString]) -> anyhow::Result<()> {
         }
         Invocation::Serve(flags) => serve(&flags),
     }
-}
-
-/// What the OCI runtime of the handler supports, if it tells.
-fn features_of_runtime() -> anyhow::Result<Option<serde_json::Value>> {
-    let options = Options::read(bootstrap::info_options()?.as_ref(), "")?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the event loop")?;
-    Ok(runtime.block_on(options.features()).ok())
 }
 
 /// Writes the answer to containerd, whole, as the last thing.

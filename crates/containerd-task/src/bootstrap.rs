@@ -24,7 +24,6 @@ use crate::task::timestamp;
 
 pub use daemon::become_daemon;
 pub use socket::socket_path;
-use start::read_input;
 pub use start::{Surroundings, start};
 
 /// Type of the OCI features structure in `-info` answers.
@@ -145,21 +144,6 @@ pub fn delete<E: From<BootstrapError>>(
         ..DeleteResponse::default()
     };
     Ok(response.write_to_bytes().map_err(BootstrapError::Encode)?)
-}
-
-/// The options of the runtime handler that `-info` is asked for, from standard
-/// input; none if there are none.
-///
-/// # Errors
-/// Fails when standard input cannot be read, or holds something else.
-pub fn info_options() -> Result<Option<Any>, BootstrapError> {
-    let input = read_input()?;
-    if input.is_empty() {
-        return Ok(None);
-    }
-    Any::parse_from_bytes(&input)
-        .map(Some)
-        .map_err(|error| BootstrapError::Parameters(format!("they are no options: {error}")))
 }
 
 /// The answer to `-info`: the runtime's type, version, and what it supports, as

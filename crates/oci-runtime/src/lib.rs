@@ -6,13 +6,11 @@
 //! must be a subreaper, and are handed out as [`Process`](containerd_task::Process)
 //! with their exit statuses, however soon they end.
 //!
-//! - [`Options`]: which program and how, as containerd's configuration says, and
-//!   what the program supports.
+//! - [`Options`]: which program and how, as containerd's configuration says.
 //! - [`OciContainer`]: one container's steps.
 
 mod console;
 mod container;
-mod features;
 mod options;
 
 pub use container::{Io, OciContainer, RuntimeError};

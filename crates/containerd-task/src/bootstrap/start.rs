@@ -67,7 +67,7 @@ pub fn start(flags: &Flags, surroundings: &Surroundings) -> Result<Vec<u8>, Boot
     answer(parameters.protocol, &address)
 }
 
-pub(super) fn read_input() -> Result<Vec<u8>, BootstrapError> {
+fn read_input() -> Result<Vec<u8>, BootstrapError> {
     let stdin = std::io::stdin();
     let mut input = Vec::new();
     // Nothing is sent when the program is started by hand.

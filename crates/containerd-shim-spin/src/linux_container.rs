@@ -57,6 +57,13 @@ impl Streams {
         }
     }
 
+    /// Of a process that has ended. A terminal sees to that itself.
+    fn end_outputs(&self) {
+        if let Self::Plain(hold) = self {
+            hold.end_outputs();
+        }
+    }
+
     fn resize(&self, columns: u16, rows: u16) -> Result<(), Error> {
         match self {
             Self::Plain(_) => Ok(()),
@@ -130,6 +137,7 @@ impl Container for LinuxContainer {
             // None left is what is wanted.
             let _ = self.kill(SIGKILL, true).await;
         }
+        self.parts.streams.end_outputs();
         Exit { status, at, out_of_memory: self.parts.memory.untold() }
     }
 
@@ -211,7 +219,11 @@ impl ExecProcess for LinuxExec {
 
     async fn wait(&self) -> Exit {
         let (status, at) = match self.running.get() {
-            Some((process, _)) => ended(process).await,
+            Some((process, streams)) => {
+                let end = ended(process).await;
+                streams.end_outputs();
+                end
+            }
             None => (255, SystemTime::now()),
         };
         Exit { status, at, out_of_memory: false }

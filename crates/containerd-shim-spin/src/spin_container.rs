@@ -220,6 +220,7 @@ impl Container for SpinContainer {
                 (255, SystemTime::now())
             }
         };
+        self.stdio.end_outputs();
         let exit = Exit { status, at, out_of_memory: self.memory.untold() };
         self.exit.send_replace(Some(exit));
         exit

@@ -3,11 +3,11 @@
 //! `false`, `exit N` and `sleep SECONDS`, also as `sh -c "…"`. Exec probes and the
 //! usual `preStop` hooks then mean what their authors wanted.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use containerd_task::{Error, ExecProcess, ExecRequest, Exit};
+use containerd_task::{Error, ExecProcess, ExecRequest, Exit, StdioHold};
 use serde::Deserialize;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -31,6 +31,7 @@ pub(crate) struct SpinExec {
     /// A signal that has ended it.
     signal: watch::Sender<Option<u32>>,
     ends: Mutex<Option<Instant>>,
+    streams: OnceLock<StdioHold>,
 }
 
 impl SpinExec {
@@ -64,6 +65,7 @@ impl SpinExec {
             container,
             signal: watch::Sender::new(None),
             ends: Mutex::new(None),
+            streams: OnceLock::new(),
         }))
     }
 }
@@ -105,9 +107,9 @@ fn seconds(text: &str) -> Option<Duration> {
 #[async_trait]
 impl ExecProcess for SpinExec {
     async fn start(&self) -> Result<u32, Error> {
-        // Whoever reads its output waits for the streams to be opened and closed.
+        // It says nothing, but whoever reads its output waits for the end of that.
         let (_, hold) = self.request.stdio.open().await?;
-        hold.close().await;
+        self.streams.get_or_init(|| hold).end_outputs();
         let time = match self.answer {
             Answer::Exit(_) => Duration::ZERO,
             Answer::Sleep(time) => time,
@@ -139,7 +141,11 @@ impl ExecProcess for SpinExec {
 
     fn close_stdin(&self) {}
 
-    async fn delete(&self) {}
+    async fn delete(&self) {
+        if let Some(streams) = self.streams.get() {
+            streams.close().await;
+        }
+    }
 }
 
 #[cfg(test)]

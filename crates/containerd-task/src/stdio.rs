@@ -6,26 +6,28 @@ mod terminal;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fs_err::OpenOptions;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::Error;
 use logger::Logger;
 
 pub use terminal::Terminal;
 
-/// How long after its opening a fifo may still find its first reader: containerd
-/// opens its end in the background while it asks for the process.
+/// How long after its opening a fifo that is closed may still find its first reader:
+/// containerd opens its end in the background while it asks for the process.
 const LATE_READER: Duration = Duration::from_secs(2);
 
-/// How often a late reader is looked for.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often a late reader is looked for at first, and at most how seldom later.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LAST_LOOK: Duration = Duration::from_millis(200);
 
 /// Where a task's standard streams go, as containerd sent it.
 ///
@@ -80,9 +82,17 @@ impl Stdio {
 #[derive(Debug)]
 pub struct StdioHold {
     input: Mutex<Option<OwnedFd>>,
-    outputs: Mutex<Vec<HeldOutput>>,
+    outputs: Mutex<Outputs>,
     opened: Instant,
     logger: Option<Logger>,
+}
+
+#[derive(Debug, Default)]
+struct Outputs {
+    /// Of a process that runs.
+    held: Vec<HeldOutput>,
+    /// Of one that has ended, until a reader has come.
+    ended: Vec<AbortOnDropHandle<()>>,
 }
 
 /// The reading end of an output's fifo.
@@ -93,14 +103,16 @@ struct HeldOutput {
 }
 
 impl HeldOutput {
-    /// Lets go of the fifo; until `deadline` not before it has another reader. One
-    /// that opened it after the last writer had gone would wait for a writer for
-    /// ever, and what was written would be lost.
-    async fn release(self, deadline: Instant) {
+    /// Lets go of the fifo once it has another reader, however late that is: one that
+    /// opened it after the last writer had gone would wait for a writer for ever, and
+    /// what was written would be lost.
+    async fn release(self) {
         let Ok(_writer) = writing_end(&self.path) else { return };
         drop(self.reader);
-        while Instant::now() < deadline && writing_end(&self.path).err() == Some(Errno::NXIO) {
-            sleep(LOOK).await;
+        let mut pause = FIRST_LOOK;
+        while writing_end(&self.path).err() == Some(Errno::NXIO) {
+            sleep(pause).await;
+            pause = pause.saturating_mul(2).min(LAST_LOOK);
         }
     }
 }
@@ -128,7 +140,7 @@ impl StdioPaths {
         };
         let hold = StdioHold {
             input: Mutex::new(stdin.1),
-            outputs: Mutex::new(outputs),
+            outputs: Mutex::new(Outputs { held: outputs, ended: Vec::new() }),
             opened: Instant::now(),
             logger,
         };
@@ -143,15 +155,35 @@ impl StdioHold {
         self.input.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// To be called when the process has ended: whoever reads its outputs, now or later,
+    /// gets what was written and then sees the end. Until then each fifo is held open.
+    ///
+    /// Must be called on a tokio runtime; returns at once.
+    pub fn end_outputs(&self) {
+        let mut outputs = self.outputs();
+        let held = std::mem::take(&mut outputs.held).into_iter();
+        outputs
+            .ended
+            .extend(held.map(|output| AbortOnDropHandle::new(tokio::spawn(output.release()))));
+    }
+
+    fn outputs(&self) -> MutexGuard<'_, Outputs> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Lets go of everything after the container has ended. A fifo that was opened
     /// less than two seconds ago and has no reader yet is given the rest of them;
     /// a logger is given time to write what it has, then ended.
     pub async fn close(&self) {
         self.close_input();
-        let outputs =
-            std::mem::take(&mut *self.outputs.lock().unwrap_or_else(PoisonError::into_inner));
-        for output in outputs {
-            output.release(self.opened + LATE_READER).await;
+        self.end_outputs();
+        let ended = std::mem::take(&mut self.outputs().ended);
+        for mut output in ended {
+            if timeout_at(self.opened + LATE_READER, &mut output).await.is_err() {
+                output.abort();
+                // Over when its ends are closed.
+                let _ = output.await;
+            }
         }
         if let Some(logger) = &self.logger {
             logger.finish().await;

@@ -31,7 +31,7 @@ pub struct Terminal {
     controller: Arc<Stream>,
     input: AbortHandle,
     output: Mutex<Option<JoinHandle<()>>>,
-    hold: StdioHold,
+    hold: Arc<StdioHold>,
 }
 
 impl Terminal {
@@ -46,7 +46,12 @@ impl Terminal {
         let output = Stream::new(stdio.stdout)?;
         let (to, from) = (Arc::clone(&controller), Arc::clone(&controller));
         let input = tokio::spawn(async move { copy(&input, &to).await }).abort_handle();
-        let output = tokio::spawn(async move { copy(&from, &output).await });
+        let hold = Arc::new(hold);
+        let ended = Arc::clone(&hold);
+        let output = tokio::spawn(async move {
+            copy(&from, &output).await;
+            ended.end_outputs();
+        });
         Ok(Self { controller, input, output: Mutex::new(Some(output)), hold })
     }
 

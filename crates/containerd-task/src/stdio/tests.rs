@@ -64,6 +64,35 @@ async fn a_reader_that_comes_after_the_end_finds_what_was_written() {
 }
 
 #[tokio::test]
+async fn a_reader_that_comes_long_after_the_end_sees_it_and_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stdout, stderr) = (fifo(folder.path(), "stdout"), fifo(folder.path(), "stderr"));
+    let (stdio, hold) = paths("", &stdout, &stderr).open().await.unwrap();
+    write(&stdio.stdout, "late");
+    drop(stdio);
+    hold.end_outputs();
+    tokio::time::sleep(LATE_READER + Duration::from_millis(100)).await;
+    for (path, text) in [(stdout, "late"), (stderr, "")] {
+        let read = tokio::task::spawn_blocking(move || fs_err::read_to_string(path));
+        let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+        assert_eq!(read.expect("the reader waits for ever").unwrap().unwrap(), text);
+    }
+    hold.close().await;
+}
+
+#[tokio::test]
+async fn what_is_dropped_holds_no_fifo() {
+    let folder = tempfile::tempdir().unwrap();
+    let stdout = fifo(folder.path(), "stdout");
+    let (stdio, hold) = paths("", &stdout, "").open().await.unwrap();
+    drop(stdio);
+    hold.end_outputs();
+    drop(hold);
+    tokio::task::yield_now().await;
+    assert_eq!(writing_end(Path::new(&stdout)).err(), Some(Errno::NXIO));
+}
+
+#[tokio::test]
 async fn a_reader_that_never_comes_is_not_waited_for_without_end() {
     let folder = tempfile::tempdir().unwrap();
     let stdout = fifo(folder.path(), "stdout");

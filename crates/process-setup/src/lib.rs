@@ -9,6 +9,8 @@ mod exit;
 mod log_stream;
 #[cfg(feature = "logging")]
 mod logging;
+#[cfg(feature = "logging")]
+mod one_line;
 mod state_dir;
 
 pub use chain::chain;

@@ -7,6 +7,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::log_stream::LogStream;
+use crate::one_line::OneLine;
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,9 +54,10 @@ pub enum LoggingError {
     Started(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Writes this process's events to standard error from now on. Logging never waits
-/// for a reader: while a pipe is full, lines are dropped and counted. `filter` is a
-/// level or a list of `target=level` pairs as in `RUST_LOG`, for example
+/// Writes this process's events to standard error from now on, each as one line:
+/// line breaks within an event are written as `\n`. Logging never waits for a
+/// reader: while a pipe is full, lines are dropped and counted. `filter` is a level
+/// or a list of `target=level` pairs as in `RUST_LOG`, for example
 /// `info,runtime=debug`; patterns on spans and fields are not supported.
 ///
 /// # Errors
@@ -64,11 +66,13 @@ pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), LoggingError
     let targets = targets(filter)?;
     // A line that cannot be written (a closed pipe) is lost; reporting that on the same standard
     // error would panic.
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(|| LogStream).log_internal_errors(false);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(|| LogStream)
+        .log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(targets);
     match format {
-        LogFormat::Text => registry.with(lines.with_ansi(false)).try_init(),
+        LogFormat::Text => registry.with(lines.map_event_format(OneLine)).try_init(),
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     }
     .map_err(LoggingError::Started)

@@ -415,6 +415,7 @@ fn run(program: &Path, calls: &[Call]) -> Result<Report> {
     for event in side.shim.events() {
         report.events.entry((event.task, event.process)).or_default().push(event.topic);
     }
+    side.shim.shut_down()?;
     Ok(report)
 }
 

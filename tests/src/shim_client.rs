@@ -8,18 +8,18 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use containerd_shim_protos::api::Empty;
+use anyhow::{Context as _, Result, ensure};
+use containerd_shim_protos::api::{Empty, ShutdownRequest};
 use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
 use containerd_shim_protos::protobuf::Message as _;
 use containerd_shim_protos::shim::events::ForwardRequest;
 use containerd_shim_protos::shim_sync::{Client, Events, TaskClient, create_events};
-use containerd_shim_protos::ttrpc::{self, Server, TtrpcContext};
+use containerd_shim_protos::ttrpc::{self, Server, TtrpcContext, context};
 use fs_err as fs;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
-use crate::process::{output_of, processes_of, send_signal, wait_until};
+use crate::process::{Seen, output_of, processes_of, send_signal, wait_until};
 use crate::workspace::images;
 
 /// The containerd namespace that these shims are told.
@@ -29,6 +29,8 @@ pub const NAMESPACE: &str = "spinlet-test-calls";
 pub struct ShimClient {
     folder: tempfile::TempDir,
     program: PathBuf,
+    /// Where the shim listens.
+    socket: PathBuf,
     /// The Task service.
     pub client: TaskClient,
     events: Arc<Mutex<Vec<Event>>>,
@@ -98,7 +100,8 @@ impl ShimClient {
         let result = BootstrapResult::parse_from_bytes(&fs::read(answer)?)?;
         let client = TaskClient::new(Client::connect(&result.address)?);
         let program = program.to_owned();
-        Ok(Self { folder, program, client, events: published, _events: events, _log: log })
+        let socket = PathBuf::from(result.address.trim_start_matches("unix://"));
+        Ok(Self { folder, program, socket, client, events: published, _events: events, _log: log })
     }
 
     /// The bundle of a container, which is made if it is new.
@@ -119,6 +122,21 @@ impl ShimClient {
         let enough = || Ok((self.events().len() >= count).then_some(()));
         let _ = wait_until(Duration::from_secs(10), enough);
         self.events()
+    }
+
+    /// Has a shim without tasks end, as containerd does, and waits until it has.
+    ///
+    /// # Errors
+    /// Fails when it does not within ten seconds.
+    pub fn shut_down(self) -> Result<()> {
+        let limit = context::with_duration(Duration::from_secs(5));
+        // The answer may come too late to be seen.
+        let _ = self.client.shutdown(limit, &ShutdownRequest::default());
+        let is_shim = |process: &Seen| process.program.starts_with("containerd-shim");
+        wait_until(Duration::from_secs(10), || {
+            Ok((!processes_of(self.folder.path()).iter().any(is_shim)).then_some(()))
+        })
+        .context("the shim goes on without a task")
     }
 
     /// Runs the shim's `delete` for a container.
@@ -142,6 +160,8 @@ impl Drop for ShimClient {
                 let _ = self.clean_up(&entry.file_name().to_string_lossy());
             }
         }
+        // runc's shim leaves that to containerd.
+        let _ = fs::remove_file(&self.socket);
     }
 }
 

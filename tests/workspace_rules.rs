@@ -382,24 +382,79 @@ fn tests() -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
+/// One row of a table of docs/compatibility.md.
+struct Claim {
+    /// The heading its table stands under.
+    table: String,
+    what: String,
+    state: String,
+    proofs: String,
+}
+
+/// The rows of docs/compatibility.md; one that has not four cells goes to
+/// `problems`.
+fn claims(document: &str, problems: &mut Vec<String>) -> Vec<Claim> {
+    let mut table = String::new();
+    let mut claims = Vec::new();
+    for line in document.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            heading.clone_into(&mut table);
+        }
+        let is_row = line.starts_with('|') && !line.starts_with("|---");
+        if table.is_empty() || !is_row || line == "| what | state | test | note |" {
+            continue;
+        }
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        // The line starts and ends with a bar.
+        let ["", what, state, proofs, _, ""] = cells[..] else {
+            problems.push(format!("not four cells: {line}"));
+            continue;
+        };
+        let [what, state, proofs] = [what, state, proofs].map(str::to_owned);
+        claims.push(Claim { table: table.clone(), what, state, proofs });
+    }
+    claims
+}
+
+/// The words of a text in lower case, without punctuation.
+fn words(text: &str) -> BTreeSet<String> {
+    let words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+}
+
+/// Pairs of rows of one table that are about the same thing: both have the same
+/// name, or what one of them says is missing is part of what the other has.
+fn contradictions(claims: &[Claim]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (index, claim) in claims.iter().enumerate() {
+        for (other_index, other) in claims.iter().enumerate() {
+            if index == other_index || claim.table != other.table {
+                continue;
+            }
+            let same = index < other_index && words(&claim.what) == words(&other.what);
+            let denied = claim.state == "not" && other.state != "not";
+            let has = words(&other.what);
+            let denied = denied && claim.what.split(',').any(|thing| words(thing).is_subset(&has));
+            if same || denied {
+                let (table, what, other) = (&claim.table, &claim.what, &other.what);
+                found.push(format!("{table}: {what:?} and {other:?} are about the same thing"));
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn every_claim_of_compatibility_names_a_test_that_exists() -> Result<()> {
     let tests = tests()?;
     let document = fs::read_to_string(repository().join("docs/compatibility.md"))?;
-    let claims = document.lines().skip_while(|line| !line.starts_with("## "));
-    let rows = claims.filter(|line| line.starts_with('|') && !line.starts_with("|---"));
     let mut problems = Vec::new();
-    for row in rows.filter(|row| *row != "| what | state | test | note |") {
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        // The line starts and ends with a bar.
-        let ["", what, state, proofs, _, ""] = cells[..] else {
-            problems.push(format!("not four cells: {row}"));
-            continue;
-        };
+    let claims = claims(&document, &mut problems);
+    for Claim { what, state, proofs, .. } in &claims {
         let names: Vec<&str> =
             proofs.split(',').map(|name| name.trim().trim_matches('`')).collect();
         let unknown = names.iter().filter(|name| !tests.contains(**name));
-        match state {
+        match state.as_str() {
             "not" if proofs.is_empty() => {}
             "works" | "differs" => {
                 problems.extend(unknown.map(|name| format!("{what}: there is no test {name:?}")));
@@ -407,6 +462,23 @@ fn every_claim_of_compatibility_names_a_test_that_exists() -> Result<()> {
             _ => problems.push(format!("{what}: {state:?} with the tests {proofs:?}")),
         }
     }
+    problems.extend(contradictions(&claims));
     assert!(problems.is_empty(), "docs/compatibility.md:\n{}", problems.join("\n"));
     Ok(())
+}
+
+#[test]
+fn claims_that_contradict_each_other_are_noticed() {
+    let table = "## A\n| `x:redis/redis@2.0.0` | works | `t` | |\n| MQTT 5 | works | `t` | |\n";
+    let found = |row: &str| {
+        let mut problems = Vec::new();
+        let claims = claims(&format!("{table}{row}"), &mut problems);
+        assert!(problems.is_empty(), "{problems:?}");
+        contradictions(&claims).len()
+    };
+    assert_eq!(found("| MQTT 3 | not | | |"), 0);
+    assert_eq!(found("| Redis | not | | |"), 1);
+    assert_eq!(found("| Kafka, MQTT | not | | |"), 1);
+    assert_eq!(found("| mqtt `5` | differs | `t` | |"), 1);
+    assert_eq!(found("## B\n| Redis | not | | |"), 0);
 }

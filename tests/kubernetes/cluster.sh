@@ -4,6 +4,8 @@
 node_address=192.168.231.1
 service_address=10.96.0.1
 registry=127.0.0.1:5000
+# Asks for a password.
+private_registry=127.0.0.1:5001
 export PATH=$kubernetes:$containerd:$PATH:/usr/sbin:/sbin
 export KUBECONFIG=$scratch/admin.conf
 
@@ -33,9 +35,12 @@ eventually() {
 private_folders() {
     local folder
     mount --make-rprivate /
-    mkdir -p "$scratch"/log
+    mkdir -p "$scratch"/log "$scratch"/varlib{,.work}
+    mount -t overlay -o "lowerdir=/var/lib,upperdir=$scratch/varlib,workdir=$scratch/varlib.work" overlay /var/lib
+    # A node that has never heard of us.
+    rm -rf /var/lib/spinlet
     for folder in /run /etc/containerd /etc/cni /etc/systemd/system /usr/local/sbin /opt \
-        /var/lib/kubelet /var/lib/containerd /var/lib/spinlet /var/log; do
+        /var/lib/kubelet /var/lib/containerd /var/log; do
         mkdir -p "$scratch/node$folder" "$folder"
         mount --bind "$scratch/node$folder" "$folder"
     done
@@ -90,6 +95,8 @@ network() {
 containerd_configuration() {
     mkdir -p /etc/containerd/certs.d/_default
     printf '[host."http://%s"]\n' "$registry" >/etc/containerd/certs.d/_default/hosts.toml
+    mkdir -p "/etc/containerd/certs.d/$private_registry"
+    printf 'server = "http://%s"\n' "$private_registry" >"/etc/containerd/certs.d/$private_registry/hosts.toml"
     if [ "${containerd##*-}" = 1.7 ]; then
         cat >/etc/containerd/config.toml <<-'EOF'
 			# The administrator's own file.
@@ -129,7 +136,16 @@ start_registry() {
 		http: {addr: $registry}
 	EOF
     start registry docker-registry serve "$scratch/registry.yml"
+    htpasswd -bcB "$scratch/passwords" me s3cret 2>/dev/null
+    cat >"$scratch/private-registry.yml" <<-EOF
+		version: 0.1
+		storage: {filesystem: {rootdirectory: $scratch/private-registry}}
+		http: {addr: $private_registry}
+		auth: {htpasswd: {realm: private, path: $scratch/passwords}}
+	EOF
+    start private-registry docker-registry serve "$scratch/private-registry.yml"
     eventually 20 curl -fsS "http://$registry/v2/"
+    eventually 20 curl -fsS -u me:s3cret "http://$private_registry/v2/"
 }
 
 # push ARCHIVE REFERENCE: an image in the OCI layout to our registry, under the
@@ -139,6 +155,15 @@ push() {
     ctr -n push image import "$1" >>"$scratch/log/push.log"
     ctr -n push image tag --force "$reference" "$here" >>"$scratch/log/push.log"
     ctr -n push image push --plain-http "$here" >>"$scratch/log/push.log"
+}
+
+# push_app FOLDER REFERENCE: an app, with the credentials that the private registry
+# wants.
+push_app() {
+    mkdir -p "$scratch/docker"
+    printf '{"auths": {"%s": {"auth": "%s"}}}' "$private_registry" "$(printf me:s3cret | base64)" \
+        >"$scratch/docker/config.json"
+    DOCKER_CONFIG=$scratch/docker SPINLET_STATE_DIR=$scratch/spinlet "$programs/spinlet" --quiet push "$1" "$2"
 }
 
 pause_image() {
@@ -162,8 +187,12 @@ push_images() {
         push "$images/$name.tar" "ghcr.io/spinlet/$name:v$version"
     done
     ctr namespaces remove push >/dev/null 2>&1 || true
-    HOME=$scratch "$programs/spinlet" push "$app" \
-        "$registry/spinframework/containerd-shim-spin/examples/spin-rust-hello:v0.23.0"
+    push_app "$app" "$registry/spinframework/containerd-shim-spin/examples/spin-rust-hello:v0.23.0"
+    local guest
+    for guest in behaviours stores; do
+        push_app "$("$repository/scripts/build-guests" --locate "$guest")" "$registry/spinlet-tests/$guest:1"
+    done
+    push_app "$app" "$private_registry/private/hello:1"
 }
 
 certificates() {

@@ -9,22 +9,27 @@ use crate::yaml;
 const NOTE: &str = "# Written by `cargo run -p cluster-manifests`; do not edit.\n";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Every file below `runtimeclass/`, with its content.
-pub(crate) fn files() -> anyhow::Result<Vec<(String, String)>> {
-    let plain = objects::files(&defaults())?;
+/// Where the images are unless somebody says otherwise.
+pub(crate) const REGISTRY: &str = "ghcr.io/spinlet";
+
+/// Every file below `runtimeclass/`, with its content; the images come from a
+/// registry.
+pub(crate) fn files(registry: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let plain = objects::files(&defaults(registry))?;
     let mut files: Vec<_> = plain.iter().map(|file| (file.name.to_owned(), whole(file))).collect();
     files.push(("spinlet.yaml".to_owned(), one_file(&plain)));
     files.push(("kustomization.yaml".to_owned(), kustomization(&plain)));
-    files.extend(chart()?);
+    let identity = objects::identity(&defaults(registry));
+    files.push((identity.name.to_owned(), whole(&identity)));
+    files.extend(chart(registry)?);
     Ok(files)
 }
 
-fn defaults() -> Settings {
-    let image = |name: &str| format!("ghcr.io/spinlet/{name}:v{VERSION}");
+fn defaults(registry: &str) -> Settings {
     Settings {
         namespace: "spinlet".to_owned(),
-        controller_image: image("spinapp-controller"),
-        installer_image: image("node-installer"),
+        registry: registry.to_owned(),
+        tag: format!("v{VERSION}"),
         pull_policy: "IfNotPresent".to_owned(),
     }
 }
@@ -55,15 +60,15 @@ fn kustomization(files: &[File]) -> String {
 
 /// The chart: the same objects with references to values. The namespace is the
 /// release's, and the resources are where Helm expects them.
-fn chart() -> anyhow::Result<Vec<(String, String)>> {
+fn chart(registry: &str) -> anyhow::Result<Vec<(String, String)>> {
     let value = |path: &str| format!("{{{{ {path} }}}}");
     let referring = Settings {
         namespace: value(".Release.Namespace"),
-        controller_image: value(".Values.controller.image"),
-        installer_image: value(".Values.nodeInstaller.image"),
+        registry: value(".Values.registry"),
+        tag: value(".Values.tag"),
         pull_policy: value(".Values.imagePullPolicy"),
     };
-    let defaults = defaults();
+    let defaults = defaults(registry);
     let about = json!({
         "apiVersion": "v2",
         "name": "spinlet",
@@ -73,8 +78,8 @@ fn chart() -> anyhow::Result<Vec<(String, String)>> {
         "appVersion": format!("v{VERSION}"),
     });
     let values = json!({
-        "controller": { "image": defaults.controller_image },
-        "nodeInstaller": { "image": defaults.installer_image },
+        "registry": defaults.registry,
+        "tag": defaults.tag,
         "imagePullPolicy": defaults.pull_policy,
     });
     let mut files = vec![
@@ -98,7 +103,7 @@ mod tests {
     use super::*;
 
     fn file(name: &str) -> String {
-        files().unwrap().into_iter().find(|(path, _)| path == name).unwrap().1
+        files(REGISTRY).unwrap().into_iter().find(|(path, _)| path == name).unwrap().1
     }
 
     #[test]
@@ -121,11 +126,20 @@ mod tests {
     fn the_chart_refers_to_every_value_that_it_has() {
         let templates =
             file("helm/templates/controller.yaml") + &file("helm/templates/node-installer.yaml");
-        for reference in
-            [".Values.controller.image", ".Values.nodeInstaller.image", ".Values.imagePullPolicy"]
-        {
+        for reference in [".Values.registry", ".Values.tag", ".Values.imagePullPolicy"] {
             assert!(templates.contains(reference), "{reference} is not used");
         }
         assert!(!templates.contains("namespace: spinlet"));
+    }
+
+    #[test]
+    fn another_registry_is_in_every_file_that_names_images() {
+        let files = files("registry.example.com/me").unwrap();
+        assert!(files.iter().all(|(_, text)| !text.contains(REGISTRY)));
+        let named = |name: &str| {
+            let text = &files.iter().find(|(path, _)| path == name).unwrap().1;
+            text.matches("registry.example.com/me").count()
+        };
+        assert_eq!((named("spinlet.yaml"), named("helm/values.yaml")), (2, 1));
     }
 }

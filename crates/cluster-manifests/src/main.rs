@@ -21,6 +21,9 @@ struct Arguments {
     /// Only compare.
     #[arg(long)]
     check: bool,
+    /// The registry, with the path in it, that the images are pulled from.
+    #[arg(long, default_value = bundle::REGISTRY)]
+    registry: String,
     /// The folder to write.
     #[arg(default_value = "runtimeclass")]
     folder: PathBuf,
@@ -28,7 +31,7 @@ struct Arguments {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    for (path, text) in bundle::files()? {
+    for (path, text) in bundle::files(&arguments.registry)? {
         let path = arguments.folder.join(path);
         if arguments.check {
             check(&path, &text)?;
@@ -55,7 +58,7 @@ mod tests {
     #[test]
     fn the_files_in_the_repository_are_those_that_would_be_written() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimeclass");
-        for (path, text) in bundle::files().unwrap() {
+        for (path, text) in bundle::files(bundle::REGISTRY).unwrap() {
             check(&folder.join(path), &text).unwrap();
         }
     }

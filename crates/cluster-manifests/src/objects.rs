@@ -1,6 +1,7 @@
 //! What is installed into a cluster.
 
 mod controller;
+mod deployer;
 mod node_installer;
 
 use anyhow::Context as _;
@@ -11,9 +12,17 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) namespace: String,
-    pub(crate) controller_image: String,
-    pub(crate) installer_image: String,
+    /// Where the images are, without their own names.
+    pub(crate) registry: String,
+    pub(crate) tag: String,
     pub(crate) pull_policy: String,
+}
+
+impl Settings {
+    /// The image of a part.
+    fn image(&self, part: &str) -> String {
+        format!("{}/{part}:{}", self.registry, self.tag)
+    }
 }
 
 /// One file of the separate files.
@@ -26,6 +35,19 @@ pub(crate) struct File {
 
 /// The label that the node installer sets, and that pods are placed by.
 pub(crate) const READY_LABEL: &str = "spinlet.dev/ready";
+
+/// The RuntimeClass of existing installations.
+const RUNTIME_CLASS: &str = "wasmtime-spin-v2";
+
+/// An identity that can install everything and use it, for clusters whose
+/// administrator is somebody else.
+pub(crate) fn identity(settings: &Settings) -> File {
+    File {
+        name: "kyma/identity.yaml",
+        about: "Who may install Spinlet and use it; applied once by an administrator.",
+        objects: deployer::objects(settings),
+    }
+}
 
 /// Every file, in the order in which they are applied.
 pub(crate) fn files(settings: &Settings) -> anyhow::Result<Vec<File>> {
@@ -80,7 +102,7 @@ fn runtime_class() -> Value {
     json!({
         "apiVersion": "node.k8s.io/v1",
         "kind": "RuntimeClass",
-        "metadata": { "name": "wasmtime-spin-v2" },
+        "metadata": { "name": RUNTIME_CLASS },
         "handler": "spin",
         "overhead": { "podFixed": { "memory": "8Mi", "cpu": "5m" } },
         "scheduling": { "nodeSelector": { READY_LABEL: "true" } },
@@ -119,6 +141,38 @@ fn cluster_role_binding(part: &str, settings: &Settings) -> Value {
             "kind": "ClusterRole",
             "name": format!("spinlet-{part}"),
         },
+        "subjects": [subject(part, settings)],
+    })
+}
+
+/// What holding a Lease takes, in Spinlet's own namespace.
+fn lease_rules() -> Value {
+    json!([{
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["get", "create", "update"],
+    }])
+}
+
+fn lease_role(part: &str, settings: &Settings) -> Value {
+    role(part, settings, &lease_rules())
+}
+
+fn role(part: &str, settings: &Settings, rules: &Value) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": { "name": part, "namespace": settings.namespace, "labels": labels(part) },
+        "rules": rules,
+    })
+}
+
+fn role_binding(part: &str, settings: &Settings) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": { "name": part, "namespace": settings.namespace, "labels": labels(part) },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": part },
         "subjects": [subject(part, settings)],
     })
 }

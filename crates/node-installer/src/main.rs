@@ -8,18 +8,22 @@
 mod enter;
 mod node;
 mod settings;
+mod turn;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use node_install::{Cri, Distribution, Facts, Plan, Removal, ServiceManager, Step};
+use node_install::{
+    Cri, Distribution, Facts, InstallError, Installed, Plan, Removal, ServiceManager, Step,
+};
 use process_setup::Environment;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::node::Node;
 use crate::settings::Settings;
+use crate::turn::Turn;
 
 /// Installs Spinlet on the node that this process runs on.
 #[derive(Debug, Parser)]
@@ -78,7 +82,7 @@ where
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let node = Node::of(&settings).await?;
-    if let Err(error) = install(&settings).await {
+    if let Err(error) = install(&settings, &node).await {
         let reason = process_setup::chain(error.as_ref());
         node.report_failure(&reason).await;
         return Err(error);
@@ -89,16 +93,39 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn install(settings: &Settings) -> anyhow::Result<()> {
-    let plan = plan(settings).await?;
+async fn install(settings: &Settings, node: &Node) -> anyhow::Result<()> {
+    let mut plan = plan(settings).await?;
+    let turn = match plan.restart {
+        Some(_) => {
+            let client = node.client();
+            let turn = Turn::wait(client, &settings.namespace, &settings.node).await?;
+            // The node may be another one than before the wait.
+            plan = self::plan(settings).await?;
+            Some(turn)
+        }
+        None => None,
+    };
+    let result = carry_out(settings, plan).await?;
+    // A node whose containerd is down keeps the turn: the others stay as they are.
+    let down = result.as_ref().is_err_and(|error| matches!(error, InstallError::Down(_)));
+    if let Some(turn) = turn.filter(|_| !down) {
+        turn.give_back().await?;
+    }
+    let done = result?;
+    tracing::info!(changed = done.program_changed, restarted = done.restarted, "installed");
+    Ok(())
+}
+
+async fn carry_out(
+    settings: &Settings,
+    plan: Plan,
+) -> anyhow::Result<Result<Installed, InstallError>> {
     let (root, program) = (settings.root.clone(), settings.shim.clone());
     let mut containerd = service_manager(settings)?;
     let done = tokio::task::spawn_blocking(move || {
         node_install::install(&root, &plan, &program, &mut containerd)
-    })
-    .await??;
-    tracing::info!(changed = done.program_changed, restarted = done.restarted, "installed");
-    Ok(())
+    });
+    done.await.context("the installation ended early")
 }
 
 async fn plan(settings: &Settings) -> anyhow::Result<Plan> {

@@ -32,6 +32,11 @@ impl Node {
         Ok(Self { client, nodes, name: settings.node.clone() })
     }
 
+    /// The API server.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// Says that the node can run Spin apps: from now on they are placed there.
     pub(crate) async fn report_ready(&self) -> anyhow::Result<()> {
         self.set_condition("True", "Installed", "the handlers are registered").await?;

@@ -10,6 +10,8 @@ use process_setup::{Environment, EnvironmentError};
 pub(crate) struct Settings {
     /// The node that this process runs on.
     pub(crate) node: String,
+    /// The namespace of this process.
+    pub(crate) namespace: String,
     /// Where the node's file system is mounted.
     pub(crate) root: Root,
     /// The shim to install.
@@ -31,6 +33,7 @@ impl Settings {
         if node.is_empty() {
             reader.refuse("NODE_NAME", "", "the name of the node, from `spec.nodeName`");
         }
+        let namespace = reader.text("POD_NAMESPACE").unwrap_or("spinlet").to_owned();
         let absolute = |text: &str| Some(PathBuf::from(text)).filter(|path| path.is_absolute());
         let root = reader.with("SPINLET_NODE_ROOT", "an absolute path", absolute);
         let shim = reader.with("SPINLET_SHIM", "an absolute path", absolute);
@@ -40,6 +43,7 @@ impl Settings {
         reader.finish()?;
         Ok(Self {
             node,
+            namespace,
             root: Root::new(root.unwrap_or_else(|| "/".into())),
             shim: shim.unwrap_or_else(|| "/containerd-shim-spin-v2".into()),
             socket,

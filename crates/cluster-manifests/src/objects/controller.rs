@@ -2,24 +2,28 @@
 
 use serde_json::{Value, json};
 
-use super::{Settings, cluster_role, cluster_role_binding, labels, service_account, subject};
+use super::{
+    Settings, cluster_role, cluster_role_binding, labels, lease_role, role_binding, service_account,
+};
 
-const PART: &str = "spinapp-controller";
+pub(super) const PART: &str = "spinapp-controller";
+/// The Service in front of its metrics.
+pub(super) const METRICS: &str = "spinapp-controller-metrics";
 
 pub(super) fn objects(settings: &Settings) -> Vec<Value> {
     vec![
         service_account(PART, settings),
         cluster_role(PART, &rules()),
         cluster_role_binding(PART, settings),
-        lease_role(settings),
-        lease_role_binding(settings),
+        lease_role(PART, settings),
+        role_binding(PART, settings),
         deployment(settings),
         metrics_service(settings),
     ]
 }
 
 /// What each request of the controller needs, and nothing else.
-fn rules() -> Value {
+pub(super) fn rules() -> Value {
     json!([
         {
             "apiGroups": ["core.spinkube.dev"],
@@ -89,29 +93,6 @@ fn rules() -> Value {
     ])
 }
 
-fn lease_role(settings: &Settings) -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": { "name": PART, "namespace": settings.namespace, "labels": labels(PART) },
-        "rules": [{
-            "apiGroups": ["coordination.k8s.io"],
-            "resources": ["leases"],
-            "verbs": ["get", "create", "update"],
-        }],
-    })
-}
-
-fn lease_role_binding(settings: &Settings) -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": { "name": PART, "namespace": settings.namespace, "labels": labels(PART) },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": PART },
-        "subjects": [subject(PART, settings)],
-    })
-}
-
 fn deployment(settings: &Settings) -> Value {
     json!({
         "apiVersion": "apps/v1",
@@ -149,7 +130,7 @@ fn container(settings: &Settings) -> Value {
     let probe = |path: &str| json!({ "httpGet": { "path": path, "port": "metrics" } });
     json!({
         "name": "controller",
-        "image": settings.controller_image,
+        "image": settings.image(PART),
         "imagePullPolicy": settings.pull_policy,
         "env": [
             { "name": "POD_NAME", "valueFrom": field("metadata.name") },
@@ -175,7 +156,7 @@ fn metrics_service(settings: &Settings) -> Value {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": "spinapp-controller-metrics",
+            "name": METRICS,
             "namespace": settings.namespace,
             "labels": labels(PART),
         },

@@ -2,21 +2,26 @@
 
 use serde_json::{Value, json};
 
-use super::{Settings, cluster_role, cluster_role_binding, labels, service_account};
+use super::{
+    Settings, cluster_role, cluster_role_binding, labels, lease_role, role_binding, service_account,
+};
 
-const PART: &str = "node-installer";
+pub(super) const PART: &str = "node-installer";
 
 pub(super) fn objects(settings: &Settings) -> Vec<Value> {
     vec![
         service_account(PART, settings),
         cluster_role(PART, &rules()),
         cluster_role_binding(PART, settings),
+        // Nodes whose containerd is restarted take turns.
+        lease_role(PART, settings),
+        role_binding(PART, settings),
         daemon_set(settings),
     ]
 }
 
 /// Its label, its condition, and events about the node.
-fn rules() -> Value {
+pub(super) fn rules() -> Value {
     json!([
         { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"] },
         { "apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"] },
@@ -59,11 +64,15 @@ fn daemon_set(settings: &Settings) -> Value {
 fn container(settings: &Settings) -> Value {
     json!({
         "name": "node-installer",
-        "image": settings.installer_image,
+        "image": settings.image(PART),
         "imagePullPolicy": settings.pull_policy,
         "args": ["run"],
         "env": [
             { "name": "NODE_NAME", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } },
+            {
+                "name": "POD_NAMESPACE",
+                "valueFrom": { "fieldRef": { "fieldPath": "metadata.namespace" } },
+            },
             { "name": "SPINLET_NODE_ROOT", "value": "/node" },
         ],
         "resources": {

@@ -175,25 +175,54 @@ fn a_module_of_tinygo_is_started_before_its_handler_in_every_instance() -> Resul
     Ok(())
 }
 
-#[test]
-fn a_guest_of_the_last_candidate_of_wasi_0_3_runs_as_one_of_the_release() -> Result<()> {
-    let upstream = TcpListener::bind("127.0.0.1:0")?;
-    let address = upstream.local_addr()?;
+/// A server with one answer.
+fn upstream() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
     thread::spawn(move || {
-        for client in upstream.incoming() {
+        for client in listener.incoming() {
             let mut client = client?;
             let _length = client.read(&mut [0; 1024])?;
             client.write_all(b"HTTP/1.1 203 Found\r\ncontent-length: 5\r\n\r\nthere")?;
         }
         std::io::Result::Ok(())
     });
+    Ok(address)
+}
+
+#[test]
+fn a_guest_of_the_last_candidate_of_wasi_0_3_runs_as_one_of_the_release() -> Result<()> {
     let (_spinlet, served) = serve("wasi-p3-candidate")?;
     assert_eq!(served.get("/")?.text(), "Hello from the candidate of WASI 0.3!\n");
+    streams_and_sends(&served)
+}
+
+#[test]
+fn guests_of_the_two_candidates_before_it_serve_and_send() -> Result<()> {
+    for (name, greeting) in [
+        ("wasi-p3-2025-09-16", "Hello from 2025-09-16!\n"),
+        ("wasi-p3-2026-01-06", "Hello from 2026-01-06!\n"),
+    ] {
+        let (_spinlet, served) = serve(name)?;
+        assert_eq!(served.get("/")?.text(), greeting);
+        streams_and_sends(&served)?;
+        for (header, said) in
+            [("x-fine", "accepted"), ("not(fine)", "invalid syntax"), ("connection", "forbidden")]
+        {
+            assert_eq!(served.get(&format!("/header?{header}"))?.text(), said, "{name}: {header}");
+        }
+    }
+    Ok(())
+}
+
+/// What guests of every candidate do.
+fn streams_and_sends(served: &Served) -> Result<()> {
     let host = [("host", "shop.example")];
-    let echoed = request(served.address(), "POST", "/echo", &host, b"a streamed body")?;
-    assert_eq!(echoed.text(), "a streamed body");
+    let body = vec![7; 1 << 20];
+    let echoed = request(served.address(), "POST", "/echo", &host, &body)?;
+    assert!(echoed.status == 200 && echoed.body == body, "{} bytes", echoed.body.len());
     assert_eq!(served.get("/environment?FROM_THE_MANIFEST")?.text(), "yes");
-    let fetched = served.get(&format!("/fetch?http://{address}/"))?;
+    let fetched = served.get(&format!("/fetch?http://{}/", upstream()?))?;
     assert_eq!((fetched.status, fetched.text().as_str()), (203, "there"));
     let denied = served.get("/fetch?http://127.0.0.2:80/")?.text();
     assert!(denied.contains("HttpRequestDenied"), "{denied}");

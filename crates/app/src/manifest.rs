@@ -14,6 +14,7 @@ mod v1;
 mod v2;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -141,10 +142,10 @@ pub enum ManifestError {
     Encoding(#[source] std::str::Utf8Error),
     /// The file is not TOML or has a field that is unknown, missing or of the
     /// wrong type.
-    #[error("{}{message}", line.map(|line| format!("line {line}: ")).unwrap_or_default())]
+    #[error("{}{message}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
     Syntax {
-        /// The line, counted from 1, if it is known.
-        line: Option<usize>,
+        /// Where, if it is known.
+        place: Option<Place>,
         /// What is wrong.
         message: String,
     },
@@ -159,6 +160,34 @@ pub enum ManifestError {
     /// Rules are broken; all of them are listed.
     #[error("{0}")]
     Invalid(Problems),
+}
+
+/// A line of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Counted from 1.
+    pub line: usize,
+    /// What the line is about: its key or its header, never its value, which may
+    /// be a secret.
+    pub about: String,
+}
+
+impl Place {
+    /// The line in which the byte at `offset` is.
+    fn of(text: &str, offset: usize) -> Option<Self> {
+        let before = text.get(..offset)?;
+        let line = before.matches('\n').count();
+        let about = text.lines().nth(line).unwrap_or_default();
+        let about = about.split('=').next().unwrap_or_default().trim().to_owned();
+        Some(Self { line: line + 1, about })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}", self.line)?;
+        if self.about.is_empty() { Ok(()) } else { write!(f, ", `{}`", self.about) }
+    }
 }
 
 impl Manifest {
@@ -207,10 +236,7 @@ impl Manifest {
 /// Reads TOML, telling the line of a mistake.
 fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
     toml::from_str(text).map_err(|error| ManifestError::Syntax {
-        line: error
-            .span()
-            .and_then(|span| text.get(..span.start))
-            .map(|before| before.matches('\n').count() + 1),
+        place: error.span().and_then(|span| Place::of(text, span.start)),
         message: error.message().trim().replace('\n', ", "),
     })
 }

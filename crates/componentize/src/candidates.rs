@@ -1,10 +1,10 @@
-//! Release candidates of WASI 0.3 that the release kept as they were.
+//! What release candidates of WASI 0.3 have in common with the release.
 //!
 //! Between the candidate of 2026-03-15, which Spin 4.0 hosts, and 0.3.0 nothing
-//! changed but the version in the names of the interfaces. Hosts match versions
-//! with a suffix exactly, so the names that a component imports and exports get a
-//! version of 0.3 here. The candidates before it had other signatures and stay
-//! as they are.
+//! changed but the version in the names of the interfaces; of the two before it,
+//! which Spin 3.5 and 3.6 hosted, some interfaces did not change either. Hosts
+//! match versions with a suffix exactly, so these interfaces get a version of 0.3
+//! here wherever a component imports or exports them. All others keep their names.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -16,43 +16,127 @@ use wasmparser::{
     SectionLimited,
 };
 
-/// The end of the names of the candidate that became the release.
-const CANDIDATE: &str = "@0.3.0-rc-2026-03-15";
+/// A release candidate.
+struct Candidate {
+    /// The end of the names of its interfaces.
+    suffix: &'static str,
+    /// How the names begin of what components import and has not changed since.
+    imports: &'static [&'static str],
+    /// The same of what they export.
+    exports: &'static [&'static str],
+}
 
-/// Gives what `component` imports and exports of the candidate the names of a
-/// release of WASI 0.3: of 0.3.0, or of the first compatible version that it
-/// does not name beside the candidate.
+const CANDIDATES: [Candidate; 3] = [
+    Candidate {
+        suffix: "@0.3.0-rc-2025-09-16",
+        imports: &[
+            "wasi:cli/environment",
+            "wasi:cli/exit",
+            "wasi:cli/stdin",
+            "wasi:cli/terminal-",
+            "wasi:cli/types",
+            "wasi:clocks/monotonic-clock",
+            "wasi:random/",
+        ],
+        exports: &["wasi:cli/run", "wasi:http/handler"],
+    },
+    Candidate {
+        suffix: "@0.3.0-rc-2026-01-06",
+        imports: &[
+            "wasi:cli/environment",
+            "wasi:cli/exit",
+            "wasi:cli/stdin",
+            "wasi:cli/terminal-",
+            "wasi:cli/types",
+            "wasi:clocks/",
+            "wasi:random/",
+        ],
+        exports: &["wasi:cli/run", "wasi:http/handler"],
+    },
+    Candidate { suffix: "@0.3.0-rc-2026-03-15", imports: &[""], exports: &[""] },
+];
+
+/// Whether a component imports something or exports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Direction {
+    Import,
+    Export,
+}
+
+impl Candidate {
+    /// The name without its version of an interface that has not changed since.
+    fn unchanged<'a>(&self, direction: Direction, name: &'a str) -> Option<&'a str> {
+        let interface = name.strip_suffix(self.suffix)?;
+        let unchanged = match direction {
+            Direction::Import => self.imports,
+            Direction::Export => self.exports,
+        };
+        unchanged.iter().any(|start| interface.starts_with(start)).then_some(interface)
+    }
+}
+
+/// For each candidate the version that its unchanged interfaces get.
+struct Releases([String; CANDIDATES.len()]);
+
+impl Releases {
+    /// Versions with which no two of `names` become one: 0.3.0, or the first
+    /// compatible version that is not named beside the candidate.
+    fn beside(names: &BTreeSet<(Direction, &str)>) -> Self {
+        let mut taken: BTreeSet<String> = names.iter().map(|(_, name)| (*name).into()).collect();
+        Self(CANDIDATES.each_ref().map(|candidate| {
+            let interfaces: BTreeSet<&str> = names
+                .iter()
+                .filter_map(|(direction, name)| candidate.unchanged(*direction, name))
+                .collect();
+            let at = |version: &str| -> BTreeSet<String> {
+                interfaces.iter().map(|name| format!("{name}{version}")).collect()
+            };
+            let mut versions = (0..=taken.len()).map(|patch| format!("@0.3.{patch}"));
+            // Of more numbers than names, one is free.
+            let free = versions.find(|version| at(version).is_disjoint(&taken));
+            let version = free.unwrap_or_default();
+            taken.extend(at(&version));
+            version
+        }))
+    }
+
+    /// The name that an import or export gets, if it gets another one.
+    fn rename(&self, direction: Direction, name: &str) -> Option<String> {
+        let mut releases = CANDIDATES.iter().zip(&self.0);
+        releases.find_map(|(candidate, version)| {
+            let interface = candidate.unchanged(direction, name)?;
+            Some(format!("{interface}{version}"))
+        })
+    }
+}
+
+/// Gives what `component` imports and exports of candidates, and has not changed
+/// since, the names of a release of WASI 0.3.
 ///
 /// # Errors
 /// `component` is truncated or damaged.
 pub(crate) fn adopt(component: Cow<'_, [u8]>) -> Result<Cow<'_, [u8]>, BinaryReaderError> {
     let names = names(&component)?;
-    let candidates: BTreeSet<&str> =
-        names.iter().filter_map(|name| name.strip_suffix(CANDIDATE)).collect();
-    if candidates.is_empty() {
+    let releases = Releases::beside(&names);
+    if names.iter().all(|(direction, name)| releases.rename(*direction, name).is_none()) {
         return Ok(component);
     }
-    let free = |patch: &usize| {
-        !candidates.iter().any(|name| names.contains(format!("{name}@0.3.{patch}").as_str()))
-    };
-    // Of more numbers than names, one is free.
-    let version = format!("@0.3.{}", (0..=names.len()).find(free).unwrap_or_default());
-    renamed(&component, &version).map(Cow::Owned)
+    renamed(&component, &releases).map(Cow::Owned)
 }
 
 /// The names of everything that `component` imports and exports itself.
-fn names(component: &[u8]) -> Result<BTreeSet<&str>, BinaryReaderError> {
+fn names(component: &[u8]) -> Result<BTreeSet<(Direction, &str)>, BinaryReaderError> {
     let mut names = BTreeSet::new();
     each_section(component, |payload, _| {
         match payload {
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
-                    names.insert(import?.name.name);
+                    names.insert((Direction::Import, import?.name.name));
                 }
             }
             Payload::ComponentExportSection(section) => {
                 for export in section.clone() {
-                    names.insert(export?.name.name);
+                    names.insert((Direction::Export, export?.name.name));
                 }
             }
             _ => {}
@@ -62,18 +146,20 @@ fn names(component: &[u8]) -> Result<BTreeSet<&str>, BinaryReaderError> {
     Ok(names)
 }
 
-/// Copies `component` with `version` in the place of [`CANDIDATE`].
-fn renamed(component: &[u8], version: &str) -> Result<Vec<u8>, BinaryReaderError> {
+/// Copies `component` with the names of `releases`.
+fn renamed(component: &[u8], releases: &Releases) -> Result<Vec<u8>, BinaryReaderError> {
     let mut copy = wasm_encoder::Component::new();
     each_section(component, |payload, whole| {
         let (id, range) = whole;
         let mut data = Cow::Borrowed(component.get(range).unwrap_or_default());
         match payload {
             Payload::ComponentImportSection(section) => {
-                data = items(component, section, version)?.into();
+                let rename = |name: &str| releases.rename(Direction::Import, name);
+                data = items(component, section, rename)?.into();
             }
             Payload::ComponentExportSection(section) => {
-                data = items(component, section, version)?.into();
+                let rename = |name: &str| releases.rename(Direction::Export, name);
+                data = items(component, section, rename)?.into();
             }
             _ => {}
         }
@@ -110,7 +196,7 @@ fn each_section<'a>(
 fn items<'a, T: FromReader<'a>>(
     component: &'a [u8],
     section: &SectionLimited<'a, T>,
-    version: &str,
+    rename: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<u8>, BinaryReaderError> {
     let starts: Vec<usize> = section
         .clone()
@@ -124,10 +210,10 @@ fn items<'a, T: FromReader<'a>>(
         let item = component.get(start..end).unwrap_or_default();
         let mut reader = BinaryReader::new(item, start);
         let name: ComponentExternName<'_> = reader.read()?;
-        match name.name.strip_suffix(CANDIDATE) {
-            Some(interface) => {
+        match rename(name.name) {
+            Some(renamed) => {
                 copy.push(0);
-                format!("{interface}{version}").encode(&mut copy);
+                renamed.encode(&mut copy);
                 copy.extend(item.get(reader.current_position()..).unwrap_or_default());
             }
             None => copy.extend(item),
@@ -195,9 +281,34 @@ mod tests {
     }
 
     #[test]
-    fn other_candidates_and_other_components_are_left_as_they_are() {
+    fn of_earlier_candidates_only_what_has_not_changed_gets_other_names() {
+        let (imports, exports) = adopted(
+            r#"(component
+                (import "wasi:cli/environment@0.3.0-rc-2026-01-06" (instance))
+                (import "wasi:cli/environment@0.3.0-rc-2026-03-15" (instance))
+                (import "wasi:cli/stdout@0.3.0-rc-2026-01-06" (instance))
+                (import "wasi:http/handler@0.3.0-rc-2026-01-06" (instance))
+                (import "wasi:clocks/wall-clock@0.3.0-rc-2025-09-16" (instance))
+                (instance $i)
+                (export "wasi:http/handler@0.3.0-rc-2026-01-06" (instance $i)))"#,
+        );
+        assert_eq!(
+            imports,
+            [
+                "wasi:cli/environment@0.3.0",
+                "wasi:cli/environment@0.3.1",
+                "wasi:cli/stdout@0.3.0-rc-2026-01-06",
+                "wasi:http/handler@0.3.0-rc-2026-01-06",
+                "wasi:clocks/wall-clock@0.3.0-rc-2025-09-16"
+            ]
+        );
+        assert_eq!(exports, ["wasi:http/handler@0.3.0"]);
+    }
+
+    #[test]
+    fn other_components_are_left_as_they_are() {
         let text = r#"(component
-            (import "wasi:cli/environment@0.3.0-rc-2026-01-06" (instance))
+            (import "wasi:cli/stdout@0.3.0-rc-2026-01-06" (instance))
             (import "wasi:random/random@0.2.0" (instance)))"#;
         let component = module(text);
         assert!(matches!(adopt((&component).into()).unwrap(), Cow::Borrowed(_)));

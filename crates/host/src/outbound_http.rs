@@ -53,6 +53,17 @@ impl WasiHttpHooks for Outbound {
         false
     }
 
+    // The JavaScript SDK of Spin 2 writes what it has without regard to how much
+    // it may, a whole body or several pieces at once, and traps when that is more.
+    // Together this is 128 MiB, the most that Spin keeps for a guest.
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        7
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        16 << 20
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,

@@ -10,7 +10,7 @@ use host::HostError;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Triggers, routes or components are not usable; all problems.
-    #[error("the app cannot be served over HTTP: {0}")]
+    #[error("{0}")]
     App(Problems),
     /// A component is not prepared by the host.
     #[error(transparent)]

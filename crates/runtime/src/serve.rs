@@ -46,7 +46,7 @@ pub async fn assemble(
 
 /// What guests may import: one line for each further capability.
 fn linking() -> Linking {
-    use wasi_snapshots::{snapshot_2023_10_18, snapshot_2023_11_10};
+    use wasi_snapshots::{candidates, snapshot_2023_10_18, snapshot_2023_11_10};
     let mut linking = Linking::standard();
     linking.add(Capability {
         name: "WASI of 2023-10-18",
@@ -59,6 +59,12 @@ fn linking() -> Linking {
         used_by: Some(snapshot_2023_11_10::is_used_by),
         provides: &[],
         link: snapshot_2023_11_10::add_to_linker::<InstanceState>,
+    });
+    linking.add(Capability {
+        name: "release candidates of wasi:http 0.3",
+        used_by: None,
+        provides: candidates::PROVIDES,
+        link: candidates::add_to_linker::<InstanceState>,
     });
     linking
 }

@@ -92,6 +92,7 @@ pub(crate) async fn run(
     let variables = up::app_environment(&arguments.env, &arguments.variable, environment)?;
     let subject = subject::decide(app)?;
     let source = up::source(subject, &arguments.registry, environment, console).await?;
+    local_app::check_variables(&source, &arguments.variable)?;
     let artifact = load(&source)?;
     let problem = up::check(source, variables.clone(), environment, console).await?;
     let needs = needs::of(&artifact, &variables, problem.as_deref())?;

@@ -1,12 +1,15 @@
 //! Apps on this machine.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use app::manifest::{Component, Manifest, Source};
 use artifact::layout::Layout;
 use artifact::{Artifact, assemble, local};
+use control::AppSource;
 
+use crate::arguments::KeyValue;
 use crate::subject::Subject;
 
 /// Loads an app with what its components are made of.
@@ -42,6 +45,30 @@ pub(crate) fn check_built(manifest: &Path) -> anyhow::Result<()> {
         .filter_map(|(id, component)| missing(folder, id, component))
         .collect();
     if missing.is_empty() { Ok(()) } else { bail!("{}", missing.join("; ")) }
+}
+
+/// Refuses values for variables that the app does not have: most likely their
+/// names are misspelt.
+pub(crate) fn check_variables(source: &AppSource, given: &[KeyValue]) -> anyhow::Result<()> {
+    if given.is_empty() {
+        return Ok(());
+    }
+    let variables = match source {
+        AppSource::Manifest(path) => Manifest::parse(&fs_err::read(path)?)?.variables,
+        AppSource::Layout(path) => load_layout(path)?.app.variables,
+        AppSource::Wasm(_) | AppSource::Containerd { .. } => BTreeMap::new(),
+    };
+    let unknown: Vec<&str> = given
+        .iter()
+        .map(|variable| variable.key.as_str())
+        .filter(|name| !variables.contains_key(*name))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = variables.keys().map(String::as_str).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    bail!("the app has no variable {}; it has: {names}", unknown.join(", "))
 }
 
 fn missing(folder: &Path, id: &str, component: &Component) -> Option<String> {
@@ -109,6 +136,21 @@ mod tests {
     fn without_a_build_command_the_place_is_named() {
         let error = check(&manifest("out/hello.wasm", "")).unwrap_err();
         assert!(error.contains("out/hello.wasm, or mend its `source`"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_that_the_app_does_not_have_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spin.toml");
+        let variables = "[variables]\ngreeting = { default = \"\" }";
+        fs_err::write(&path, manifest("there.wasm", variables)).unwrap();
+        let check = |name: &str| {
+            let given = KeyValue { key: name.to_owned(), value: String::new() };
+            check_variables(&AppSource::Manifest(path.clone()), &[given])
+        };
+        check("greeting").unwrap();
+        let error = check("greting").unwrap_err().to_string();
+        assert_eq!(error, "the app has no variable greting; it has: greeting");
     }
 
     #[test]

@@ -39,9 +39,10 @@ pub(crate) fn decide(text: &str) -> anyhow::Result<Subject> {
 
 /// Like [`decide`], where only something on this machine will do.
 pub(crate) fn decide_local(text: &str) -> anyhow::Result<Subject> {
-    match decide(text)? {
-        Subject::Reference(_) => bail!("there is no file or folder `{text}`"),
-        local => Ok(local),
+    match decide(text) {
+        Ok(local @ (Subject::Manifest(_) | Subject::Wasm(_) | Subject::Layout(_))) => Ok(local),
+        Err(error) if Path::new(text).exists() => Err(error),
+        Ok(Subject::Reference(_)) | Err(_) => bail!("there is no file or folder `{text}`"),
     }
 }
 
@@ -195,7 +196,9 @@ mod tests {
 
     #[test]
     fn where_a_local_app_is_needed_a_reference_is_a_missing_file() {
-        let error = decide_local("ghcr.io/me/app:v1").unwrap_err().to_string();
-        assert_eq!(error, "there is no file or folder `ghcr.io/me/app:v1`");
+        for text in ["ghcr.io/me/app:v1", "hello"] {
+            let error = decide_local(text).unwrap_err().to_string();
+            assert_eq!(error, format!("there is no file or folder `{text}`"));
+        }
     }
 }

@@ -99,6 +99,7 @@ pub(crate) async fn run(
         .with_context(|| format!("cannot find {RUNTIME}"))?;
     let compiler = Compiler::locate(environment)?;
     let app = source(subject, &arguments.registry, environment, console).await?;
+    local_app::check_variables(&app, &arguments.variable)?;
     let spec = RunSpec {
         id: arguments.app.clone(),
         app,

@@ -16,9 +16,13 @@
 //! that of 0.2, and whoever calls one calls the other by its other name.
 //!
 //! The signatures are in `wit/`, one folder per snapshot.
+//!
+//! [`candidates`] does the same with `wasi:http` of two release candidates of
+//! WASI 0.3.
 
 #![expect(clippy::mut_mut, reason = "what some interfaces work on is a mutable reference itself")]
 
+pub mod candidates;
 pub mod snapshot_2023_10_18;
 pub mod snapshot_2023_11_10;
 mod table;

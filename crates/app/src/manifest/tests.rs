@@ -247,7 +247,7 @@ fn the_version_must_be_a_known_one_in_its_own_type() {
 fn an_unknown_field_is_reported_with_its_line() {
     let text = "spin_manifest_version = 2\n[application]\nname = \"x\"\nnam = 1\n[trigger]\n";
     let error = parse(text).unwrap_err().to_string();
-    assert!(error.starts_with("line 4: unknown field `nam`"), "{error}");
+    assert!(error.starts_with("line 4, `nam`: unknown field `nam`"), "{error}");
 }
 
 #[test]

@@ -15,25 +15,10 @@ use fs_err as fs;
 use integration_tests::containerd::{Containerd, RUNTIME, Version};
 use integration_tests::leak_check::Traces;
 use integration_tests::linux_image::push_busybox;
+use integration_tests::on_every_containerd;
 use integration_tests::process::{Finished, finish, send_signal, wait_until};
 use integration_tests::registry::Registry;
 use rustix::process::Signal;
-
-/// Runs every case on both lines of containerd.
-macro_rules! on_every_containerd {
-    ($($case:ident),* $(,)?) => {
-        mod containerd_1_7 {
-            $(#[test] fn $case() -> anyhow::Result<()> {
-                super::$case(integration_tests::containerd::Version::V1_7)
-            })*
-        }
-        mod containerd_2 {
-            $(#[test] fn $case() -> anyhow::Result<()> {
-                super::$case(integration_tests::containerd::Version::V2)
-            })*
-        }
-    };
-}
 
 on_every_containerd!(
     exit_codes_and_output_are_exact,

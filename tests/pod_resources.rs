@@ -41,7 +41,7 @@ fn number(value: &Value, pointer: &str) -> Result<u64> {
 
 #[test]
 fn limits_are_set_and_changed_in_place() -> Result<()> {
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         let cri = Cri::start(version)?;
         let image = cri.app("hello-rust")?;
         let pod = cri.pod("limits", SPIN, Value::Null)?;
@@ -79,7 +79,7 @@ fn limits_are_set_and_changed_in_place() -> Result<()> {
 
 #[test]
 fn a_container_out_of_memory_is_told_as_that() -> Result<()> {
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         let cri = Cri::start(version)?;
         let image = cri.app("behaviours")?;
         let before = cri.traces()?;
@@ -113,7 +113,7 @@ fn a_container_out_of_memory_is_told_as_that() -> Result<()> {
 
 #[test]
 fn usage_is_that_of_the_app_and_is_told_to_the_end() -> Result<()> {
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         let cri = Cri::start(version)?;
         let image = cri.app("behaviours")?;
         let pod = cri.pod("usage", SPIN, Value::Null)?;
@@ -146,7 +146,7 @@ fn usage_is_that_of_the_app_and_is_told_to_the_end() -> Result<()> {
 
 #[test]
 fn a_container_ends_with_the_code_that_users_expect() -> Result<()> {
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         let cri = Cri::start(version)?;
         let image = cri.app("behaviours")?;
         let before = cri.traces()?;
@@ -185,7 +185,7 @@ fn a_container_ends_with_the_code_that_users_expect() -> Result<()> {
 
 #[test]
 fn what_is_wrong_is_said_where_kubectl_describe_shows_it() -> Result<()> {
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         let cri = Cri::start(version)?;
         let image = cri.app("hello-rust")?;
         let before = cri.traces()?;
@@ -214,7 +214,7 @@ fn what_is_wrong_is_said_where_kubectl_describe_shows_it() -> Result<()> {
 
 #[test]
 fn logs_are_whole_in_the_format_of_cri() -> Result<()> {
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         let mut cri = Cri::start(version)?;
         let image = cri.app("behaviours")?;
         let pod = cri.pod("logs", SPIN, Value::Null)?;

@@ -93,7 +93,7 @@ fn runtimes(cri: &Cri) -> Vec<u32> {
 
 #[test]
 fn containerd_stopped_and_killed_costs_no_request() -> Result<()> {
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         for signal in [Signal::TERM, Signal::KILL] {
             let mut cri = Cri::start(version)?;
             let before = cri.traces()?;
@@ -120,7 +120,7 @@ fn containerd_upgraded_from_1_7_to_2_costs_no_request() -> Result<()> {
 
 #[test]
 fn what_ends_while_containerd_is_away_is_told_when_it_is_back() -> Result<()> {
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         let mut cri = Cri::start(version)?;
         let before = cri.traces()?;
         let (ids, _) = serving(&cri)?;
@@ -146,7 +146,7 @@ fn what_ends_while_containerd_is_away_is_told_when_it_is_back() -> Result<()> {
 
 #[test]
 fn a_killed_shim_ends_its_pod_and_no_other() -> Result<()> {
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         let cri = Cri::start(version)?;
         let before = cri.traces()?;
         let (ids, _) = serving(&cri)?;
@@ -175,7 +175,7 @@ fn a_killed_shim_ends_its_pod_and_no_other() -> Result<()> {
 
 #[test]
 fn a_new_binary_cleans_up_after_the_pods_of_the_old_one() -> Result<()> {
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         let mut cri = Cri::start(version)?;
         cri.replace_programs()?;
         cri.restart(Signal::TERM)?;

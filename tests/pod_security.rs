@@ -36,7 +36,7 @@ fn in_root(container: &Container<'_>, path: &str) -> Result<String> {
 
 #[test]
 fn a_restricted_pod_gets_exactly_what_its_security_context_says() -> Result<()> {
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         let cri = Cri::start(version)?;
         let image = cri.app("hello-rust")?;
         let pod = cri.pod("restricted", SPIN, Value::Null)?;

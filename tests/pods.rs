@@ -18,28 +18,13 @@ use integration_tests::containerd::Version;
 use integration_tests::cri::{Cri, Pod, RUNC, SPIN};
 use integration_tests::http;
 use integration_tests::linux_image::{BUSYBOX, NGINX};
+use integration_tests::on_every_containerd;
 use integration_tests::process::{free_address, wait_until};
 use integration_tests::workspace::system_program;
 use serde_json::{Value, json};
 
 /// How often an app is probed.
 const PROBES: u32 = 50;
-
-/// Runs every case on both lines of containerd.
-macro_rules! on_every_containerd {
-    ($($case:ident),* $(,)?) => {
-        mod containerd_1_7 {
-            $(#[test] fn $case() -> anyhow::Result<()> {
-                super::$case(integration_tests::containerd::Version::V1_7)
-            })*
-        }
-        mod containerd_2 {
-            $(#[test] fn $case() -> anyhow::Result<()> {
-                super::$case(integration_tests::containerd::Version::V2)
-            })*
-        }
-    };
-}
 
 on_every_containerd!(
     a_linux_pod_serves_and_leaves_nothing_under_runc,

@@ -18,27 +18,12 @@ use integration_tests::artifact;
 use integration_tests::containerd::{Containerd, RUNTIME, Version};
 use integration_tests::http::{self, Connection};
 use integration_tests::leak_check::Traces;
+use integration_tests::on_every_containerd;
 use integration_tests::process::{free_address, output_of, send_signal, wait_until};
 use integration_tests::registry::Registry;
 use integration_tests::spinlet::Spinlet;
 use integration_tests::workspace::guest;
 use rustix::process::Signal;
-
-/// Runs every case on both lines of containerd.
-macro_rules! on_every_containerd {
-    ($($case:ident),* $(,)?) => {
-        mod containerd_1_7 {
-            $(#[test] fn $case() -> anyhow::Result<()> {
-                super::$case(integration_tests::containerd::Version::V1_7)
-            })*
-        }
-        mod containerd_2 {
-            $(#[test] fn $case() -> anyhow::Result<()> {
-                super::$case(integration_tests::containerd::Version::V2)
-            })*
-        }
-    };
-}
 
 on_every_containerd!(
     a_task_goes_through_its_states_and_leaves_nothing,
@@ -87,7 +72,7 @@ fn the_three_hello_apps_run_on_every_containerd() -> Result<()> {
         ("hello-python", "Hello from Python!\n"),
     ];
     let images = apps.map(|(name, _)| push(&registry, name));
-    for version in [Version::V1_7, Version::V2] {
+    for version in Version::ALL {
         let containerd = Containerd::start_with_state(version, Some(state.path()))?;
         for ((name, text), image) in apps.iter().zip(&images) {
             let image = image.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;

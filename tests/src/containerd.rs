@@ -36,8 +36,47 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 pub enum Version {
     /// 1.7, at least 1.7.7.
     V1_7,
+    /// 2.1, the last that older Kubernetes releases came with.
+    V2_1,
     /// The newest 2.x.
     V2,
+}
+
+impl Version {
+    /// Every line that the project is tested with.
+    pub const ALL: [Self; 3] = [Self::V1_7, Self::V2_1, Self::V2];
+
+    /// The folder with its programs, as `scripts/prerequisites --locate` knows it.
+    pub(crate) fn tool(self) -> &'static str {
+        match self {
+            Self::V1_7 => "containerd-1.7",
+            Self::V2_1 => "containerd-2.1",
+            Self::V2 => "containerd-2",
+        }
+    }
+}
+
+/// A test per case and line of containerd: each case is a function that takes the
+/// [`Version`].
+#[macro_export]
+macro_rules! on_every_containerd {
+    ($($case:ident),* $(,)?) => {
+        mod containerd_1_7 {
+            $(#[test] fn $case() -> anyhow::Result<()> {
+                super::$case($crate::containerd::Version::V1_7)
+            })*
+        }
+        mod containerd_2_1 {
+            $(#[test] fn $case() -> anyhow::Result<()> {
+                super::$case($crate::containerd::Version::V2_1)
+            })*
+        }
+        mod containerd_2 {
+            $(#[test] fn $case() -> anyhow::Result<()> {
+                super::$case($crate::containerd::Version::V2)
+            })*
+        }
+    };
 }
 
 /// A running containerd with folders of its own; at the end of the value
@@ -115,10 +154,7 @@ impl Containerd {
     }
 
     fn set_version(&mut self, version: Version) -> Result<()> {
-        self.tools = tool(match version {
-            Version::V1_7 => "containerd-1.7",
-            Version::V2 => "containerd-2",
-        })?;
+        self.tools = tool(version.tool())?;
         let text = match self.cri {
             None => configuration(self.folder()),
             Some(registry) => {

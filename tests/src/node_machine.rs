@@ -37,10 +37,7 @@ impl NodeMachine {
     /// Fails without root, and when a part is missing or does not answer.
     pub fn start(version: Version, configuration: &str) -> Result<Self> {
         require_root()?;
-        let tools = tool(match version {
-            Version::V1_7 => "containerd-1.7",
-            Version::V2 => "containerd-2",
-        })?;
+        let tools = tool(version.tool())?;
         let crictl = tool("cri-tools")?.join("crictl");
         let folder = tempfile::Builder::new().prefix("spinlet-node-").tempdir()?;
         let keeper = keep(folder.path())?;

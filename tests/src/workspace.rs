@@ -30,7 +30,7 @@ pub fn guest(name: &str) -> Result<PathBuf> {
     locate("build-guests", &["--locate", name])
 }
 
-/// The folder of a tool: `containerd-1.7` or `containerd-2` with `containerd`
+/// The folder of a tool: `containerd-1.7`, `containerd-2.1` or `containerd-2` with `containerd`
 /// and `ctr`, or `cri-tools` with `crictl` and `critest`.
 ///
 /// # Errors

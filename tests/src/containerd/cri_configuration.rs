@@ -22,7 +22,7 @@ pub(super) fn text(folder: &Path, version: Version) -> String {
     );
     match version {
         Version::V1_7 => format!("version = 2\n{common}{}", version_2(folder)),
-        Version::V2 => format!("version = 3\n{common}{}", version_3(folder)),
+        Version::V2_1 | Version::V2 => format!("version = 3\n{common}{}", version_3(folder)),
     }
 }
 

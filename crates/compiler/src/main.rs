@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use app::{Composition, Digest};
-use engine::{Cache, CompiledCode};
+use engine::{Cache, CompiledCode, Lock, NativeCode};
 use process_setup::{Environment, ExitCode};
 use serde::Serialize;
 
@@ -27,6 +27,11 @@ use arguments::Arguments;
 
 /// The largest source that is compiled, in bytes: ten times a large Python app.
 const MAX_SOURCE: u64 = 256 << 20;
+
+/// From which size on, in bytes, a component brings an interpreter or a runtime
+/// of its own that other components have too. Smaller ones are compiled in less
+/// than a second.
+const WORTH_SHARING: usize = 1 << 20;
 
 /// What was done, as one JSON object.
 #[derive(Debug, Serialize)]
@@ -39,6 +44,9 @@ struct Report {
     source_bytes: Option<u64>,
     /// Length of the compiled code.
     code_bytes: u64,
+    /// Functions that were compiled for another component before; null if none
+    /// were looked for.
+    functions_reused: Option<u64>,
     /// Wall time from start to end, waiting for another compiler included.
     millis: u64,
 }
@@ -66,24 +74,30 @@ fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
 
 fn run(arguments: &Arguments, started: Instant) -> anyhow::Result<()> {
     let cache = Cache::open(&arguments.cache, arguments.max_bytes)?;
-    let (code, source_bytes) = match cache.lookup(&arguments.digest)? {
+    let (code, made) = match cache.lookup(&arguments.digest)? {
         Some(code) => (code, None),
         None => make(&cache, &arguments.digest)?,
     };
     let report = Report {
         digest: arguments.digest.to_string(),
-        cached: source_bytes.is_none(),
-        source_bytes,
+        cached: made.is_none(),
+        source_bytes: made.as_ref().map(|made| made.source_bytes),
         code_bytes: code.len(),
+        functions_reused: made.and_then(|made| made.functions_reused),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
     let line = serde_json::to_string(&report)?;
     writeln!(io::stdout().lock(), "{line}").context("cannot write the report")
 }
 
-/// Makes the entry, or waits for whoever is making it. The number is the length
-/// of the source if this process compiled it.
-fn make(cache: &Cache, digest: &Digest) -> anyhow::Result<(CompiledCode, Option<u64>)> {
+/// What this process did itself.
+struct Made {
+    source_bytes: u64,
+    functions_reused: Option<u64>,
+}
+
+/// Makes the entry, or waits for whoever is making it; then nothing was made here.
+fn make(cache: &Cache, digest: &Digest) -> anyhow::Result<(CompiledCode, Option<Made>)> {
     let lock = cache.lock(digest, None)?;
     if let Some(code) = cache.lookup(digest)? {
         return Ok((code, None));
@@ -91,8 +105,21 @@ fn make(cache: &Cache, digest: &Digest) -> anyhow::Result<(CompiledCode, Option<
     restraint::restrain()?;
     let source = read_source()?;
     let component = component(&source, digest)?;
-    let native = engine::compile(&component)?;
-    Ok((lock.insert(&native)?, Some(source.len() as u64)))
+    let (native, functions_reused) = compile(&component, &lock)?;
+    let made = Made { source_bytes: source.len() as u64, functions_reused };
+    Ok((lock.insert(&native)?, Some(made)))
+}
+
+/// Compiles `component`, a large one from functions that the node has already.
+fn compile(component: &[u8], lock: &Lock<'_>) -> anyhow::Result<(NativeCode, Option<u64>)> {
+    if component.len() < WORTH_SHARING {
+        return Ok((engine::compile(component, None)?, None));
+    }
+    let functions = lock.functions();
+    let native = engine::compile(component, Some(&functions))?;
+    // What cannot be kept makes later compilations slower; this one is complete.
+    let reused = functions.keep().map_or(0, |reuse| reuse.found);
+    Ok((native, Some(reused)))
 }
 
 /// The component that `source` is or describes, once it is what `digest` promises.

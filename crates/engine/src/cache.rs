@@ -5,6 +5,8 @@
 //!
 //! - `….seen`: that the entry's whole content was verified since the machine
 //!   started, and, by its modification time, when it was last used;
+//! - `….functions`: code of its functions, for compilers of components that
+//!   contain some of them too;
 //! - `….lock`: held by whoever is making the entry;
 //! - `….partial`: what a holder of the lock has written so far.
 //!
@@ -14,7 +16,10 @@
 //! this user did not write, or that does not verify, is removed and counts as a
 //! miss.
 
+mod entry_file;
 mod evict;
+#[cfg(feature = "compile")]
+mod functions;
 mod lock;
 mod mapping;
 mod seen;
@@ -30,8 +35,10 @@ use fs_err as fs;
 use rustix::fs::{Mode, OFlags};
 
 use crate::Fingerprint;
-use mapping::OpenError;
+use entry_file::OpenError;
 
+#[cfg(feature = "compile")]
+pub use functions::{Functions, Reuse};
 pub use lock::Lock;
 pub use mapping::{CompiledCode, LoadError, NativeCode, load};
 
@@ -79,9 +86,9 @@ pub struct Cache {
 
 impl Cache {
     /// Opens the cache in the folder `root`, which is made if it does not exist.
-    /// Insertions evict what was not used for longest once all entries together,
-    /// those of other fingerprints included, are over `max_bytes`; nothing that
-    /// was used within the last minute.
+    /// Insertions evict what was not used for longest once all entries and
+    /// functions together, those of other fingerprints included, are over
+    /// `max_bytes`; nothing that was used within the last minute.
     ///
     /// # Errors
     /// [`CacheError::UnsafeFolder`] when the folder belongs to another user or is
@@ -179,7 +186,7 @@ impl Cache {
         Lock::take(self, digest, deadline)
     }
 
-    /// Bytes of all entries, those of other fingerprints included.
+    /// Bytes of all entries and functions, those of other fingerprints included.
     ///
     /// # Errors
     /// Fails when the file system does.

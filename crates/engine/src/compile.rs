@@ -1,8 +1,10 @@
 //! Compiling components.
 
+use std::sync::Arc;
+
 use wasmtime::Engine;
 
-use crate::{EngineError, NativeCode, config};
+use crate::{EngineError, Functions, NativeCode, config};
 
 /// Why a component cannot be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -16,13 +18,22 @@ pub enum CompileError {
 }
 
 /// Compiles a component, binary format, for this machine; all processors work
-/// on it.
+/// on it. What `functions` has is not compiled again, what it lacks is added to
+/// it; the code is the same with and without.
 ///
 /// # Errors
 /// Fails when `source` is not a valid component or uses a proposal that
 /// [`config`] does not enable; wasmtime's explanation is the source.
-pub fn compile(source: &[u8]) -> Result<NativeCode, CompileError> {
-    let engine = Engine::new(&config()?).map_err(EngineError::new)?;
+pub fn compile(
+    source: &[u8],
+    functions: Option<&Arc<Functions>>,
+) -> Result<NativeCode, CompileError> {
+    let mut config = config()?;
+    if let Some(functions) = functions {
+        let store = Arc::clone(functions);
+        config.enable_incremental_compilation(store).map_err(EngineError::new)?;
+    }
+    let engine = Engine::new(&config).map_err(EngineError::new)?;
     let code = engine
         .precompile_component(source)
         .map_err(|error| CompileError::Component(error.into()))?;

@@ -19,6 +19,8 @@ pub use cache::{
     Cache, CacheError, CompiledCode, DEFAULT_MAX_BYTES, LoadError, Lock, NativeCode, load,
 };
 #[cfg(feature = "compile")]
+pub use cache::{Functions, Reuse};
+#[cfg(feature = "compile")]
 pub use compile::{CompileError, compile};
 pub use config::{EngineError, Pool, RuntimeSettings, config, new_engine};
 pub use epoch::{EpochTicker, Running, TICK, ticks};

@@ -12,7 +12,11 @@ use super::lock::{FileLock, remove_if_present};
 /// and the lookup that it was made for there may be another insertion.
 const GRACE: Duration = Duration::from_mins(1);
 
-/// One entry, of whatever fingerprint.
+/// Which part of the cache the functions for later compilations may take: they
+/// save time only where a component is new, entries at every start.
+const FUNCTIONS_PART: u64 = 4;
+
+/// One entry, or the functions kept beside one, of whatever fingerprint.
 #[derive(Debug)]
 pub(super) struct Entry {
     path: PathBuf,
@@ -20,44 +24,61 @@ pub(super) struct Entry {
     used: SystemTime,
 }
 
-/// All entries below the cache's root.
+/// All entries and kept functions below the cache's root.
 pub(super) fn entries(root: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for path in files(root)? {
-        if !is_digest(&path) {
+        if !is_digest(&path) && !is_functions(&path) {
             continue;
         }
         // It may have been evicted in the meantime.
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-        let seen = fs::symlink_metadata(path.with_extension("seen"));
-        let used = seen.as_ref().unwrap_or(&metadata).modified()?;
+        let seen = is_digest(&path).then(|| fs::symlink_metadata(path.with_extension("seen")).ok());
+        let used = seen.flatten().as_ref().unwrap_or(&metadata).modified()?;
         entries.push(Entry { path, bytes: metadata.len(), used });
     }
     Ok(entries)
 }
 
-/// Removes what crashed makers left and then, oldest use first, entries until
-/// the rest fits `max_bytes`; never `keep`, and none of the last [`GRACE`].
+/// Removes what crashed makers left and then, oldest use first, kept functions
+/// until they fit their part of `max_bytes`, and entries and functions until all
+/// of it fits; never `keep`, and none of the last [`GRACE`].
 pub(super) fn evict(root: &Path, max_bytes: u64, keep: &Path) -> io::Result<()> {
     sweep(root)?;
-    let now = SystemTime::now();
     let mut entries = entries(root)?;
+    entries.retain(|entry| entry.path != keep);
+    let kept = fs::symlink_metadata(keep).map_or(0, |metadata| metadata.len());
     entries.sort_by_key(|entry| entry.used);
+    let (functions, others): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|entry| is_functions(&entry.path));
+    let mut left = shrink(functions, max_bytes / FUNCTIONS_PART)?;
+    left.extend(others);
+    left.sort_by_key(|entry| entry.used);
+    shrink(left, max_bytes.saturating_sub(kept))?;
+    Ok(())
+}
+
+/// Removes the first of `entries` until the others fit; those that are left.
+fn shrink(entries: Vec<Entry>, max_bytes: u64) -> io::Result<Vec<Entry>> {
+    let now = SystemTime::now();
     let mut bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
+    let mut left = Vec::new();
     for entry in entries {
-        if bytes <= max_bytes {
-            break;
-        }
         // A time in the future, after the clock was set back, says nothing.
         let unused = now.duration_since(entry.used).unwrap_or(Duration::MAX);
-        if entry.path == keep || unused < GRACE {
+        if bytes <= max_bytes || unused < GRACE {
+            left.push(entry);
             continue;
         }
         tracing::debug!(entry = %entry.path.display(), "evicting from the code cache");
-        remove_entry(&entry.path)?;
+        if is_functions(&entry.path) {
+            remove_if_present(&entry.path)?;
+        } else {
+            remove_entry(&entry.path)?;
+        }
         bytes = bytes.saturating_sub(entry.bytes);
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Removes an entry and its mark.
@@ -101,6 +122,12 @@ fn files(root: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+/// Whether `path` is that of functions for later compilations.
+pub(super) fn is_functions(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "functions")
+        && is_digest(&path.with_extension(""))
 }
 
 fn is_digest(path: &Path) -> bool {

@@ -13,8 +13,7 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::mapping::ENTRY_MODE;
-use super::{Cache, CacheError, CompiledCode, NativeCode, evict, named, seen};
+use super::{Cache, CacheError, CompiledCode, NativeCode, entry_file, evict, named, seen};
 
 /// How often a waiter with a deadline looks again. One without a deadline is
 /// woken by the kernel.
@@ -47,6 +46,12 @@ impl<'a> Lock<'a> {
             }
         };
         Ok(Self { cache, digest: *digest, _file: file })
+    }
+
+    /// The cache it is a lock of, and the source it is held for.
+    #[cfg(feature = "compile")]
+    pub(super) fn held_for(&self) -> (&'a Cache, &Digest) {
+        (self.cache, &self.digest)
     }
 
     /// Stores `code`, which must have been compiled from the source with this
@@ -88,7 +93,7 @@ impl<'a> Lock<'a> {
             fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(partial)?;
         code.write(&self.digest, &self.cache.fingerprint, &mut file)?;
         // On the descriptor, so that no umask applies.
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(ENTRY_MODE))
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(entry_file::MODE))
             .map_err(|errno| named(errno.into(), "change permissions of", partial))?;
         file.sync_all()?;
         drop(file);

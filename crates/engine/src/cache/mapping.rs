@@ -9,25 +9,19 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 
 use app::Digest;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::effective_user;
+use super::entry_file::{self, OpenError};
 use crate::Fingerprint;
 
 /// First bytes of a trailer.
 const MAGIC: [u8; 16] = *b"spinlet-code-01\n";
 const TRAILER: usize = 16 + 8 + 3 * 32;
-/// Permissions of an entry: never written again, not even by its owner. Readable
-/// for all since the folder is not; a process that gave up its privileges can
-/// still map an entry that it holds open.
-pub(super) const ENTRY_MODE: u32 = 0o444;
 const COPY_BUFFER: usize = 1 << 20;
 
 /// What the compiler of this crate made for this machine, with [`crate::config`].
@@ -43,6 +37,12 @@ impl NativeCode {
     #[cfg(any(test, feature = "compile"))]
     pub(crate) fn from_compiler(image: Vec<u8>) -> Self {
         Self { image }
+    }
+
+    /// The code itself.
+    #[cfg(all(test, feature = "compile"))]
+    pub(crate) fn image(&self) -> &[u8] {
+        &self.image
     }
 
     /// Length in bytes.
@@ -83,15 +83,6 @@ fn trailer(length: u64, image: &[u8], source: &Digest, fingerprint: &Fingerprint
     trailer
 }
 
-/// Why an entry is not opened.
-#[derive(Debug)]
-pub(super) enum OpenError {
-    Absent,
-    /// Not what this cache writes.
-    Untrusted(&'static str),
-    Io(io::Error),
-}
-
 /// Compiled code of one component: an open descriptor on a cache entry.
 ///
 /// It stays usable when the entry is evicted and when the process loses access
@@ -113,28 +104,8 @@ impl CompiledCode {
         digest: &Digest,
         fingerprint: &Fingerprint,
     ) -> Result<Self, OpenError> {
-        // Non-blocking: a FIFO in the entry's place must not hold us up.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
-            Ok(fd) => File::from(fd),
-            Err(Errno::NOENT) => return Err(OpenError::Absent),
-            Err(Errno::LOOP | Errno::NXIO | Errno::ACCESS) => {
-                return Err(OpenError::Untrusted("it is not a file of ours"));
-            }
-            Err(errno) => return Err(OpenError::Io(errno.into())),
-        };
-        let metadata = file.metadata().map_err(OpenError::Io)?;
-        if metadata.nlink() == 0 {
-            // Evicted or replaced a moment ago.
-            return Err(OpenError::Absent);
-        }
-        if !metadata.is_file() || metadata.nlink() != 1 {
-            return Err(OpenError::Untrusted("it is not a file of its own"));
-        }
-        if metadata.uid() != effective_user() || metadata.mode() & 0o7777 != ENTRY_MODE {
-            return Err(OpenError::Untrusted("its owner or its permissions are not ours"));
-        }
-        let (length, image_digest) = read_trailer(&file, metadata.len(), digest, fingerprint)
+        let (file, size) = entry_file::open(folder, name)?;
+        let (length, image_digest) = read_trailer(&file, size, digest, fingerprint)
             .map_err(OpenError::Io)?
             .ok_or(OpenError::Untrusted("it is truncated or of another kind"))?;
         Ok(Self { file, digest: *digest, length, image_digest })
@@ -233,7 +204,9 @@ pub fn load(engine: &Engine, code: &CompiledCode) -> Result<Component, LoadError
     //   to, and hand it out only if the image has been compared with its digest
     //   since this machine started and since the file was last touched.
     //   Files of that form in such a folder are written by `NativeCode::write`
-    //   alone, and a `NativeCode` holds wasmtime's own output. Whoever else
+    //   alone, and a `NativeCode` holds wasmtime's own output: compiled, or put
+    //   together from functions that a compiler of the same fingerprint kept
+    //   in such a folder and that were compared with their digests. Whoever else
     //   could write one runs as this user, and could as well write into this
     //   process. Equal fingerprints mean equal wasmtime version, configuration
     //   and instruction set; wasmtime compares them again, since our

@@ -261,6 +261,25 @@ fn entries_of_other_fingerprints_count_and_are_evicted() {
 }
 
 #[test]
+fn functions_are_evicted_before_entries_and_leave_most_of_the_room_to_them() {
+    let fixture = Fixture::new();
+    let cache = fixture.open_with(40_000);
+    insert(&cache, "a");
+    age(&cache, "a", 500);
+    for (name, seconds) in [("f", 300), ("g", 200)] {
+        let path = entry(&cache, name).with_extension("functions");
+        fs::write(&path, [0; 8_000]).unwrap();
+        let used = std::time::SystemTime::now() - Duration::from_secs(seconds);
+        fs::File::open(&path).unwrap().file().set_modified(used).unwrap();
+    }
+    insert(&cache, "b");
+    let left = names(&cache);
+    assert!(!left.contains(&format!("{}.functions", digest("f").to_hex())), "{left:?}");
+    assert!(left.contains(&format!("{}.functions", digest("g").to_hex())), "{left:?}");
+    assert!(cache.lookup(&digest("a")).unwrap().is_some());
+}
+
+#[test]
 fn what_dead_makers_left_is_swept_and_live_ones_are_left_alone() {
     let fixture = Fixture::new();
     let cache = fixture.open();
@@ -382,7 +401,7 @@ mod compiled {
         let fixture = Fixture::new();
         let cache = fixture.open();
         let source = wat::parse_str(ADDER).unwrap();
-        let native = compile(&source).unwrap();
+        let native = compile(&source, None).unwrap();
         let digest = Digest::of(&source);
         let code = cache.lock(&digest, None).unwrap().insert(&native).unwrap();
         adds(&new_engine(&RuntimeSettings::default()).unwrap(), &code);
@@ -394,7 +413,7 @@ mod compiled {
     #[test]
     fn an_engine_of_another_configuration_refuses_the_code() {
         let fixture = Fixture::new();
-        let native = compile(&wat::parse_str(ADDER).unwrap()).unwrap();
+        let native = compile(&wat::parse_str(ADDER).unwrap(), None).unwrap();
         let cache = fixture.open();
         let code = cache.lock(&digest("a"), None).unwrap().insert(&native).unwrap();
         load(&wasmtime::Engine::default(), &code).unwrap_err();
@@ -402,7 +421,7 @@ mod compiled {
 
     #[test]
     fn what_is_not_a_component_is_refused_with_an_explanation() {
-        let error = compile(b"\0asm not really").unwrap_err();
+        let error = compile(b"\0asm not really", None).unwrap_err();
         assert!(std::error::Error::source(&error).is_some());
     }
 }

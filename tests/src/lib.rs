@@ -9,6 +9,7 @@ pub mod artifact;
 pub mod containerd;
 pub mod cri;
 pub mod http;
+pub mod http_server;
 pub mod leak_check;
 pub mod linux_image;
 pub mod network;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub(crate) use component::RESOLVED_BY;
 pub use component::{ComponentMetadata, Inherit, LockedComponent, LockedDependency};
 pub use content::{ContentRef, LockedFile, LockedSource};
 pub use trigger::{LockedTrigger, TriggerConfigError};
@@ -222,6 +223,16 @@ impl LockedApp {
     /// The app's name; empty when it has none.
     pub fn name(&self) -> &str {
         &self.metadata.name
+    }
+
+    /// Says of component `id` that everything it depends on is composed into it.
+    pub fn set_composed(&mut self, id: &str) {
+        for component in self.components.iter_mut().filter(|component| component.id == id) {
+            component.set_composed();
+        }
+        if self.components.iter().all(|component| component.host_requirements.is_empty()) {
+            self.must_understand.retain(|part| *part != MustUnderstand::ComponentHostRequirements);
+        }
     }
 
     /// The component with this id.

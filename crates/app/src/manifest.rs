@@ -10,6 +10,7 @@ mod dependency;
 mod id;
 mod lock;
 mod normalize;
+mod trigger_dependencies;
 mod v1;
 mod v2;
 
@@ -88,6 +89,17 @@ pub struct Component {
     pub build: Option<Value>,
     /// Components that satisfy its imports, by import name.
     pub dependencies: BTreeMap<String, Dependency>,
+    /// Components that its trigger composes with it.
+    pub trigger_dependencies: TriggerDependencies,
+}
+
+/// Components that a trigger composes with the one it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TriggerDependencies {
+    /// The type of the trigger; empty without any.
+    pub trigger_type: String,
+    /// The components by role, such as `middleware`, in their order.
+    pub by_role: BTreeMap<String, Vec<Dependency>>,
 }
 
 /// Where Wasm is.
@@ -187,6 +199,13 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}", self.line)?;
         if self.about.is_empty() { Ok(()) } else { write!(f, ", `{}`", self.about) }
+    }
+}
+
+impl Trigger {
+    /// The id of the component it starts, if it names one.
+    pub fn component(&self) -> Option<&str> {
+        self.config.get("component").and_then(Value::as_str)
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 
-use app::{Digest, LockedApp, RetainError};
+use app::{ContentRef, Digest, LockedApp, LockedSource, RetainError};
 
 use crate::blob::{Blob, BlobError};
+use crate::input::CompilerInput;
 use crate::wasm::{self, NotWasm, WasmKind};
 
 /// An app with everything its components are made of.
@@ -101,6 +102,31 @@ impl Artifact {
         let app = &self.app;
         self.components.retain(|id, _| app.component(id).is_some());
         Ok(())
+    }
+
+    /// Components that are to be composed with others, each with what the compiler
+    /// is handed for that.
+    pub fn uncomposed(&self) -> impl Iterator<Item = (&str, CompilerInput<'_>)> {
+        let components = self.app.components.iter();
+        components.filter(|component| component.is_uncomposed()).filter_map(|component| {
+            let content = self.components.get(&component.id)?;
+            Some((component.id.as_str(), content.compiler_input(component)))
+        })
+    }
+
+    /// Makes `wasm`, into which everything is composed, the Wasm of component `id`.
+    pub fn set_composed(&mut self, id: &str, wasm: Blob) {
+        self.app.set_composed(id);
+        let content = ContentRef { digest: Some(wasm.digest()), ..ContentRef::default() };
+        for component in self.app.components.iter_mut().filter(|component| component.id == id) {
+            component.source = LockedSource::wasm(content.clone());
+        }
+        if let Some(content) = self.components.get_mut(id) {
+            content.wasm = wasm;
+            content.kind = WasmKind::Component;
+            content.dependencies.clear();
+            content.trigger_dependencies.clear();
+        }
     }
 }
 

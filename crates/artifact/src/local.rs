@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use app::manifest::{Component, DependencySource, Manifest, ManifestError, Source};
+use app::manifest::{Component, Dependency, DependencySource, Manifest, ManifestError, Source};
 use app::{ContentRef, LockedFile, LockedSource, Problems};
 
 use self::base::Base;
@@ -183,6 +183,12 @@ impl Loader<'_> {
             for (name, dependency) in &mut component.dependencies {
                 dependency.source = LockedSource::wasm(by_digest(content.dependencies.get(name)));
             }
+            for (role, dependencies) in &mut component.trigger_dependencies {
+                let blobs = content.trigger_dependencies.get(role).into_iter().flatten();
+                for (dependency, blob) in dependencies.iter_mut().zip(blobs) {
+                    dependency.source = LockedSource::wasm(by_digest(Some(blob)));
+                }
+            }
         }
         app.metadata.origin = Some(format!("file://{}", path.display()));
         Ok(Artifact { app, reference: None, image: None, components, archives: Vec::new() })
@@ -198,23 +204,38 @@ impl Loader<'_> {
         let wasm = self.wasm(&what, &component.source);
         let mut dependencies = BTreeMap::new();
         for (name, dependency) in &component.dependencies {
-            let source = match &dependency.source {
-                DependencySource::Wasm(source) => Some(source),
-                DependencySource::Component(id) => {
-                    manifest.components.get(id).map(|component| &component.source)
-                }
-            };
             let what = format!("{what}: dependency {name:?}");
-            if let Some((blob, _)) = source.and_then(|source| self.wasm(&what, source)) {
+            if let Some(blob) = self.dependency(manifest, &what, dependency) {
                 dependencies.insert(name.clone(), blob);
+            }
+        }
+        let mut trigger_dependencies: BTreeMap<String, Vec<Blob>> = BTreeMap::new();
+        for (role, dependencies) in &component.trigger_dependencies.by_role {
+            for (index, dependency) in dependencies.iter().enumerate() {
+                let what = format!("{what}: {role} {}", index + 1);
+                let blob = self.dependency(manifest, &what, dependency);
+                trigger_dependencies.entry(role.clone()).or_default().extend(blob);
             }
         }
         let mut problems = Problems::default();
         let (files, mounts) = files::collect(&self.base, component, &mut problems);
         self.problems.extend(problems.iter().map(|problem| format!("{what}: {problem}")));
         let (wasm, kind) = wasm?;
-        let trigger_dependencies = BTreeMap::new();
         Some(ComponentContent { wasm, kind, dependencies, trigger_dependencies, files, mounts })
+    }
+
+    /// The Wasm of a dependency, if it is Wasm.
+    fn dependency(
+        &mut self,
+        manifest: &Manifest,
+        what: &str,
+        dependency: &Dependency,
+    ) -> Option<Blob> {
+        let source = match &dependency.source {
+            DependencySource::Wasm(source) => source,
+            DependencySource::Component(id) => &manifest.components.get(id)?.source,
+        };
+        Some(self.wasm(what, source)?.0)
     }
 
     /// The Wasm at `source`, if it is Wasm.

@@ -1,7 +1,8 @@
 //! From an artifact to an OCI image, in the format of `spin registry push`.
 //!
-//! Layers are, per component, its Wasm and its files (or one archive of them),
-//! without duplicates, and last the locked app. Files of at most
+//! Layers are, per component, its Wasm, the Wasm of what it is to be composed with,
+//! and its files (or one archive of them), without duplicates, and last the locked
+//! app. Files of at most
 //! [`INLINE_BYTES`] are written into the locked app instead of a layer.
 
 mod annotations;
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::SystemTime;
 
-use app::{ContentRef, LockedApp, LockedFile, LockedSource, Problems};
+use app::{ContentRef, LockedApp, LockedComponent, LockedFile, LockedSource, Problems};
 
 use crate::artifact::{Artifact, ComponentContent, FileContent};
 use crate::blob::{Blob, BlobError};
@@ -102,8 +103,7 @@ pub enum PackError {
 ///
 /// # Errors
 ///
-/// [`PackError`]; components with dependencies cannot be packed, because nothing
-/// here composes them.
+/// [`PackError`].
 pub fn pack(artifact: &Artifact, options: &Options) -> Result<Packed, PackError> {
     check(artifact)?;
     let mut layers = Layers::collect(artifact, options.archive)?;
@@ -121,12 +121,6 @@ fn check(artifact: &Artifact) -> Result<(), PackError> {
     let mut problems = Problems::default();
     for component in &artifact.app.components {
         let id = &component.id;
-        if !component.dependencies.is_empty() || !component.trigger_dependencies.is_empty() {
-            problems.push(format!(
-                "component {id:?} has dependencies, which this version does not compose; compose \
-                 them first (`spin build` and `spin registry push` do) and remove `dependencies`"
-            ));
-        }
         let Some(content) = artifact.components.get(id) else {
             problems.push(format!("component {id:?} has no content"));
             continue;
@@ -163,6 +157,7 @@ impl Layers {
             let Some(content) = artifact.components.get(&component.id) else { continue };
             layers.push(media_type::WASM_LAYER, &content.wasm);
             component.source = LockedSource::wasm(content_ref(&content.wasm)?);
+            layers.dependencies(component, content)?;
             component.files = layers.files(&component.id, content, archive)?;
         }
         layers.app.components = components;
@@ -175,6 +170,27 @@ impl Layers {
             let descriptor = Descriptor::new(media_type, blob.digest(), blob.size());
             self.blobs.push((descriptor, blob.clone()));
         }
+    }
+
+    /// Adds what a component is to be composed with.
+    fn dependencies(
+        &mut self,
+        component: &mut LockedComponent,
+        content: &ComponentContent,
+    ) -> Result<(), PackError> {
+        let named = component.dependencies.iter_mut();
+        let named = named
+            .filter_map(|(name, dependency)| Some((dependency, content.dependencies.get(name)?)));
+        let of_trigger = component.trigger_dependencies.iter_mut();
+        let of_trigger = of_trigger.flat_map(|(role, dependencies)| {
+            let blobs = content.trigger_dependencies.get(role).into_iter().flatten();
+            dependencies.iter_mut().zip(blobs)
+        });
+        for (dependency, blob) in named.chain(of_trigger) {
+            self.push(media_type::WASM_LAYER, blob);
+            dependency.source = LockedSource::wasm(content_ref(blob)?);
+        }
+        Ok(())
     }
 
     /// Adds the files of a component; gives back what the locked app says of them.

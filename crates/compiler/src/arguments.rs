@@ -11,7 +11,22 @@ use process_setup::Environment;
 const MAX_BYTES: &str = "SPINLET_CACHE_MAX_BYTES";
 
 const USAGE: &str = "usage: spinlet-compiler --cache FOLDER --digest sha256:HEX [--component NAME] \
-                     [--max-bytes BYTES] < SOURCE";
+                     [--max-bytes BYTES] < SOURCE, or spinlet-compiler --compose true --digest \
+                     sha256:HEX [--component NAME] < SOURCE > WASM";
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Fill the cache.
+    Compile(Arguments),
+    /// Compose a bundle to one component, on standard output.
+    Compose {
+        /// Digest that the source must have.
+        digest: Digest,
+        /// Name for messages.
+        component: String,
+    },
+}
 
 /// What to compile, and where to.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,12 +41,13 @@ pub(crate) struct Arguments {
     pub(crate) max_bytes: u64,
 }
 
-impl Arguments {
+impl Task {
     pub(crate) fn parse(
         arguments: impl IntoIterator<Item = OsString>,
         environment: &Environment,
     ) -> anyhow::Result<Self> {
         let (mut cache, mut digest, mut component, mut max_bytes) = (None, None, None, None);
+        let mut compose = false;
         let mut arguments = arguments.into_iter();
         while let Some(option) = arguments.next() {
             let value = arguments
@@ -43,19 +59,23 @@ impl Arguments {
                 Some("--cache") => cache = Some(PathBuf::from(value)),
                 Some("--digest") => digest = Some(text?.parse::<Digest>()?),
                 Some("--component") => component = Some(text?.to_owned()),
+                Some("--compose") => compose = text?.parse().context(USAGE)?,
                 Some("--max-bytes") => max_bytes = Some(read_max_bytes(text?)?),
                 _ => bail!("{} is not an option; {USAGE}", option.display()),
             }
         }
-        let cache = cache.with_context(|| format!("--cache is missing; {USAGE}"))?;
-        ensure!(cache.is_absolute(), "--cache is {}, expected an absolute path", cache.display());
         let digest = digest.with_context(|| format!("--digest is missing; {USAGE}"))?;
         let component = component.unwrap_or_else(|| digest.to_string());
+        if compose {
+            return Ok(Self::Compose { digest, component });
+        }
+        let cache = cache.with_context(|| format!("--cache is missing; {USAGE}"))?;
+        ensure!(cache.is_absolute(), "--cache is {}, expected an absolute path", cache.display());
         let mut reader = environment.reader();
         let configured = reader.parse(MAX_BYTES, "a number of bytes");
         reader.finish()?;
         let max_bytes = max_bytes.or(configured).unwrap_or(engine::DEFAULT_MAX_BYTES);
-        Ok(Self { cache, digest, component, max_bytes })
+        Ok(Self::Compile(Arguments { cache, digest, component, max_bytes }))
     }
 }
 
@@ -72,9 +92,26 @@ mod tests {
     }
 
     fn parse_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Arguments, String> {
+        match task(arguments, variables)? {
+            Task::Compile(arguments) => Ok(arguments),
+            Task::Compose { .. } => Err("a composition".to_owned()),
+        }
+    }
+
+    fn task(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Task, String> {
         let arguments = arguments.iter().map(OsString::from);
         let environment = variables.iter().copied().collect();
-        Arguments::parse(arguments, &environment).map_err(|error| format!("{error:#}"))
+        Task::parse(arguments, &environment).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_composition_needs_no_cache() {
+        let digest = Digest::of("x");
+        let text = digest.to_string();
+        let expected = Task::Compose { digest, component: "c".to_owned() };
+        let arguments = ["--compose", "true", "--digest", &text, "--component", "c"];
+        assert_eq!(task(&arguments, &[]), Ok(expected));
+        assert!(task(&["--compose", "yes", "--digest", &text], &[]).is_err());
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! same digest: one compiles, the others wait for it and then report what it
 //! made. Killing one at any moment leaves the cache as it was.
 //!
-//! On success it prints one line of JSON, a [`Report`], and exits with 0. On
+//! On success it prints one line of JSON, a [`Report`], and exits with 0. Asked to
+//! compose, it writes the composed component there instead and no cache. On
 //! failure it prints one sentence on standard error and exits with 1, or with 2
 //! if its arguments are wrong.
 
@@ -23,7 +24,7 @@ use engine::{Cache, CompiledCode, Lock, NativeCode};
 use process_setup::{Environment, ExitCode};
 use serde::Serialize;
 
-use arguments::Arguments;
+use arguments::{Arguments, Task};
 
 /// The largest source that is compiled, in bytes: ten times a large Python app.
 const MAX_SOURCE: u64 = 256 << 20;
@@ -53,13 +54,17 @@ struct Report {
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let arguments = match Arguments::parse(std::env::args_os().skip(1), &Environment::of_process())
-    {
-        Ok(arguments) => arguments,
+    let task = match Task::parse(std::env::args_os().skip(1), &Environment::of_process()) {
+        Ok(task) => task,
         Err(error) => return fail(&error, ExitCode::Usage),
     };
-    let result = run(&arguments, started)
-        .with_context(|| format!("component {:?} cannot be compiled", arguments.component));
+    let result = match &task {
+        Task::Compile(arguments) => run(arguments, started)
+            .with_context(|| format!("component {:?} cannot be compiled", arguments.component)),
+        Task::Compose { digest, component } => {
+            compose(digest).with_context(|| format!("component {component:?} cannot be composed"))
+        }
+    };
     match result {
         Ok(()) => ExitCode::Success,
         Err(error) => fail(&error, ExitCode::Failure),
@@ -120,6 +125,14 @@ fn compile(component: &[u8], lock: &Lock<'_>) -> anyhow::Result<(NativeCode, Opt
     // What cannot be kept makes later compilations slower; this one is complete.
     let reused = functions.keep().map_or(0, |reuse| reuse.found);
     Ok((native, Some(reused)))
+}
+
+/// Writes the component that the source describes to standard output.
+fn compose(digest: &Digest) -> anyhow::Result<()> {
+    restraint::restrain()?;
+    let source = read_source()?;
+    let component = component(&source, digest)?;
+    io::stdout().lock().write_all(&component).context("cannot write the component")
 }
 
 /// The component that `source` is or describes, once it is what `digest` promises.

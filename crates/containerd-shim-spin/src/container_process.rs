@@ -15,6 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::settings;
 
+/// Where a container says which certificates its clients trust. They are read, in
+/// the container, from the environment of the process.
+const TRUST: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
 /// Starts the runtime in the container's cgroup and pid namespace, with its
 /// standard streams and one end of a control socket; returns the other end.
 pub(crate) fn start_runtime(
@@ -31,7 +35,7 @@ pub(crate) fn start_runtime(
     let child = spawn(Program {
         arguments: vec![program_name(&program)],
         path: program,
-        environment: settings::ours_as_text(),
+        environment: environment(oci),
         descriptors: vec![
             (stdio.stdin, 0),
             (stdio.stdout, 1),
@@ -51,6 +55,12 @@ pub(crate) fn start_runtime(
             failed(&error)
         })?;
     Ok((process, channel))
+}
+
+fn environment(oci: &OciBundle) -> Vec<(String, String)> {
+    let of_container = oci.environment().into_iter();
+    let trust = of_container.filter(|(name, value)| TRUST.contains(&&**name) && !value.is_empty());
+    settings::ours_as_text().into_iter().chain(trust).collect()
 }
 
 /// SIGKILL.

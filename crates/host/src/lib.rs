@@ -17,6 +17,7 @@ mod log_limit;
 mod outbound_http;
 mod output;
 mod servers;
+mod sockets;
 pub mod spin_http;
 mod spin_variables;
 mod state;

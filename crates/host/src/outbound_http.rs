@@ -2,14 +2,15 @@
 //!
 //! Every request is checked against the component's `allowed_outbound_hosts`
 //! first. Requests to `<component>.spin.internal` and `self.alt` never leave the
-//! process; everything else goes through one pooled client per app.
+//! process; everything else goes through clients that all components share.
 
 mod client;
 mod connect;
+mod relative;
 
 use std::sync::Arc;
 
-use outbound_hosts::{CHAINING_SUFFIX, Destination, SELF_HOST};
+use outbound_hosts::{CHAINING_SUFFIX, Destination, SELF_HOST, default_port};
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
@@ -17,18 +18,21 @@ use wasmtime_wasi_http::{
 
 pub(crate) use client::HttpClient;
 pub use client::HttpClientError;
+pub(crate) use client::HttpConnections;
 
 use crate::chaining::{ChainTarget, LONGEST_CHAIN};
 use crate::state::{ComponentContext, InstanceState};
 
 /// `wasi:http` 0.2: types and outgoing-handler.
 pub(crate) fn link_0_2(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    relative::link_0_2(linker)
 }
 
 /// `wasi:http` 0.3.0: types and client.
 pub(crate) fn link_0_3(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p3::add_to_linker(linker)
+    wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    relative::link_0_3(linker)
 }
 
 impl WasiHttpView for InstanceState {
@@ -94,18 +98,24 @@ impl Outbound {
         let port = uri.port_u16();
         let allowed = self.component.allowed_hosts();
         if host.eq_ignore_ascii_case(SELF_HOST) {
-            if !allowed.allows_self(scheme) {
-                return Err(self.denied(scheme, host, port));
+            // Requests without an authority often have no scheme either.
+            if !["http", "https"].iter().any(|scheme| allowed.allows_self(scheme)) {
+                return Err(self.denied(scheme, "self", port));
             }
             return self.chain(ChainTarget::App, request).await;
         }
-        let grant = allowed.check(Destination { scheme, host, port });
-        let Some(grant) = grant else { return Err(self.denied(scheme, host, port)) };
         if let Some(id) = chained_component(host) {
+            if allowed.check(Destination { scheme, host, port }).is_none() {
+                return Err(self.denied(scheme, host, port));
+            }
             let target = ChainTarget::Component(id.to_owned());
             return self.chain(target, request).await;
         }
-        self.component.app().client().send(request, options, grant).await
+        let known_port =
+            port.or_else(|| default_port(scheme)).ok_or(Error::HttpRequestUriInvalid)?;
+        let permit = self.component.network().permit(scheme, host, known_port);
+        let permit = permit.map_err(|_| Error::HttpRequestDenied)?;
+        self.component.app().client().send(request, options, permit).await
     }
 
     async fn chain(

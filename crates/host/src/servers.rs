@@ -6,18 +6,30 @@ use std::sync::Arc;
 use outbound_hosts::{AllowedHosts, BlockedNetworks};
 use outbound_mqtt::ComponentMqtt;
 use outbound_mysql::ComponentMysql;
-use outbound_network::{ComponentNetwork, NotPermitted, OutboundNetwork};
+use outbound_network::{ComponentNetwork, Limit, NotPermitted, OutboundNetwork, TlsRule};
 use outbound_postgres::ComponentPostgres;
 use outbound_redis::ComponentRedis;
 use wasmtime::component::Linker;
 
+use crate::outbound_http::HttpConnections;
 use crate::{InstanceState, LogLimit};
 
 /// How the components of an app reach servers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct OutboundSettings {
     /// Networks that nothing leads to, whatever is allowed.
     pub blocked_networks: BlockedNetworks,
+    /// Whom connections trust and who they are; where no rule is about them, they
+    /// trust the platform's certificates and Mozilla's.
+    pub tls: Vec<TlsRule>,
+    /// Connections of every kind at a time; none: no limit.
+    pub connections: Option<usize>,
+    /// Sockets of guests that are connected or bound; none: no limit.
+    pub sockets: Option<usize>,
+    /// Whether connections of HTTP are used again.
+    pub http_pooling: bool,
+    /// Connections of HTTP; none: no limit.
+    pub http_connections: Option<usize>,
     /// Connections to Redis servers in use at a time; none: no limit.
     pub redis_connections: Option<usize>,
     /// Connections to PostgreSQL servers in use at a time; none: no limit.
@@ -30,9 +42,29 @@ pub struct OutboundSettings {
     pub mqtt_payload: Option<usize>,
 }
 
+impl Default for OutboundSettings {
+    fn default() -> Self {
+        Self {
+            blocked_networks: BlockedNetworks::default(),
+            tls: Vec::new(),
+            connections: None,
+            sockets: None,
+            http_pooling: true,
+            http_connections: None,
+            redis_connections: None,
+            postgres_connections: None,
+            mysql_connections: None,
+            mqtt_connections: None,
+            mqtt_payload: None,
+        }
+    }
+}
+
 /// What an app has for reaching servers; nothing is open before it is used.
 pub(crate) struct Servers {
     network: Arc<OutboundNetwork>,
+    http: HttpConnections,
+    sockets: Limit,
     redis: Arc<outbound_redis::Connections>,
     postgres: Arc<outbound_postgres::Connections>,
     mysql: Arc<outbound_mysql::Connections>,
@@ -41,22 +73,41 @@ pub(crate) struct Servers {
 
 impl Servers {
     pub(crate) fn new(settings: OutboundSettings) -> Self {
+        let OutboundSettings { blocked_networks, connections, tls, .. } = settings;
+        let network = OutboundNetwork::new(blocked_networks, connections, tls);
+        let limit = |of_kind| network.limit(of_kind);
         let mqtt = outbound_mqtt::Limits {
-            connections: settings.mqtt_connections,
+            connections: limit(settings.mqtt_connections),
             payload: settings.mqtt_payload,
         };
+        let postgres = outbound_postgres::Connections::new(limit(settings.postgres_connections));
         Self {
-            network: Arc::new(OutboundNetwork::new(settings.blocked_networks)),
-            redis: Arc::new(outbound_redis::Connections::new(settings.redis_connections)),
-            postgres: Arc::new(outbound_postgres::Connections::new(settings.postgres_connections)),
-            mysql: Arc::new(outbound_mysql::Connections::new(settings.mysql_connections)),
+            http: HttpConnections {
+                pooling: settings.http_pooling,
+                limit: limit(settings.http_connections),
+            },
+            sockets: limit(settings.sockets),
+            redis: Arc::new(outbound_redis::Connections::new(limit(settings.redis_connections))),
+            postgres: Arc::new(postgres),
+            mysql: Arc::new(outbound_mysql::Connections::new(limit(settings.mysql_connections))),
             mqtt: Arc::new(outbound_mqtt::Connections::new(mqtt)),
+            network: Arc::new(network),
         }
     }
 
-    /// The networks nothing leads to.
-    pub(crate) fn blocked_networks(&self) -> &BlockedNetworks {
-        self.network.blocked()
+    /// What components and triggers share on their way out.
+    pub(crate) fn network(&self) -> &Arc<OutboundNetwork> {
+        &self.network
+    }
+
+    /// How connections of HTTP are kept.
+    pub(crate) fn http(&self) -> &HttpConnections {
+        &self.http
+    }
+
+    /// How many sockets guests may have.
+    pub(crate) fn sockets(&self) -> &Limit {
+        &self.sockets
     }
 
     /// What component `id`, which may reach `allowed`, uses.
@@ -69,6 +120,7 @@ impl Servers {
         ));
         let network = || Arc::clone(&network);
         ComponentServers {
+            network: network(),
             redis: Arc::new(ComponentRedis::new(network(), Arc::clone(&self.redis))),
             postgres: Arc::new(ComponentPostgres::new(network(), Arc::clone(&self.postgres))),
             mysql: Arc::new(ComponentMysql::new(network(), Arc::clone(&self.mysql))),
@@ -96,6 +148,7 @@ fn report_denials_of(id: String) -> impl Fn(&NotPermitted) + Send + Sync {
 /// What a component may reach.
 #[derive(Debug, Clone)]
 pub(crate) struct ComponentServers {
+    network: Arc<ComponentNetwork>,
     redis: Arc<ComponentRedis>,
     postgres: Arc<ComponentPostgres>,
     mysql: Arc<ComponentMysql>,
@@ -103,6 +156,11 @@ pub(crate) struct ComponentServers {
 }
 
 impl ComponentServers {
+    /// Where the component may connect to.
+    pub(crate) fn network(&self) -> &ComponentNetwork {
+        &self.network
+    }
+
     /// For a new instance, which has nothing open.
     pub(crate) fn instance(&self) -> InstanceServers {
         InstanceServers {

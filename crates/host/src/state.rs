@@ -8,6 +8,7 @@ use app::{LockedApp, LockedComponent, Problems};
 use engine::{EpochTicker, InstanceLimiter, Running};
 use llm::{ComponentModels, RemoteModels};
 use outbound_hosts::{AllowedHosts, BlockedNetworks, Destination};
+use outbound_network::{ComponentNetwork, OutboundNetwork};
 use variables::{ComponentVariables, EnvironmentValues, Provider, VariableError, Variables};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
@@ -23,6 +24,7 @@ use crate::log_limit::LogLimit;
 use crate::outbound_http::{HttpClient, Outbound};
 use crate::output::Output;
 use crate::servers::{ComponentServers, InstanceServers, OutboundSettings, Servers};
+use crate::sockets::SocketShares;
 use crate::storage::{ComponentStorage, InstanceStorage, StorageSettings};
 
 /// Resources (streams, bodies, headers, sockets, ...) an instance may hold at a
@@ -121,9 +123,9 @@ impl AppHost {
                 components.insert(component.id.clone(), prepared);
             }
         }
+        let servers = Servers::new(settings.outbound);
         let h2c = settings.environment.get("SPIN_OUTBOUND_H2C_PRIOR_KNOWLEDGE");
-        let client =
-            HttpClient::new(h2c.map(String::as_str), settings.outbound.blocked_networks.clone())?;
+        let client = HttpClient::new(h2c.map(String::as_str), servers.http().clone())?;
         let components = problems.into_result(components).map_err(HostError::Components)?;
         Ok(Arc::new(Self {
             engine: engine.clone(),
@@ -131,7 +133,7 @@ impl AppHost {
             output: settings.output,
             max_instance_memory: settings.max_instance_memory,
             client,
-            servers: Servers::new(settings.outbound),
+            servers,
             chained: OnceLock::new(),
             variables,
             components,
@@ -161,6 +163,11 @@ impl AppHost {
 
     pub(crate) fn chained(&self) -> Option<Arc<dyn ChainedHandler>> {
         self.chained.get()?.upgrade()
+    }
+
+    /// What components and triggers share on their way out.
+    pub fn network(&self) -> &Arc<OutboundNetwork> {
+        self.servers.network()
     }
 
     pub(crate) fn client(&self) -> &HttpClient {
@@ -298,6 +305,11 @@ impl ComponentContext {
         &self.allowed_hosts
     }
 
+    /// How it gets there.
+    pub(crate) fn network(&self) -> &ComponentNetwork {
+        self.servers.network()
+    }
+
     /// A store for one new instance. `depth` counts the components that called
     /// each other for the request it is made for; 0 for one from outside.
     ///
@@ -317,8 +329,10 @@ impl ComponentContext {
     ) -> Store<InstanceState> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
+        let socket_shares = SocketShares::new(self.app.servers.sockets().clone());
         let state = InstanceState {
-            wasi: self.wasi(program),
+            wasi: self.wasi(program, Arc::clone(&socket_shares)),
+            socket_shares,
             http: WasiHttpCtx::new(),
             table,
             outbound: Outbound { component: Arc::clone(self), depth },
@@ -339,7 +353,7 @@ impl ComponentContext {
         store
     }
 
-    fn wasi(&self, program: Program) -> WasiCtx {
+    fn wasi(&self, program: Program, shares: Arc<SocketShares>) -> WasiCtx {
         let (stdout, stderr) = self.app.output.instance();
         let (allowed, app) = (Arc::clone(&self.allowed_hosts), Arc::clone(&self.app));
         let mut builder = WasiCtx::builder();
@@ -351,8 +365,9 @@ impl ComponentContext {
             .allow_tcp(true)
             .allow_udp(true)
             .socket_addr_check(move |address, purpose| {
-                let blocked = app.servers.blocked_networks();
-                Box::pin(std::future::ready(may_use(&allowed, blocked, address, purpose)))
+                let blocked = app.servers.network().blocked();
+                let may = may_use(&allowed, blocked, address, purpose) && shares.take(purpose);
+                Box::pin(std::future::ready(may))
             });
         if let Some(stdin) = program.stdin {
             builder.stdin(stdin);
@@ -393,6 +408,7 @@ pub struct InstanceState {
     pub(crate) wasi: WasiCtx,
     pub(crate) http: WasiHttpCtx,
     pub(crate) table: ResourceTable,
+    pub(crate) socket_shares: Arc<SocketShares>,
     pub(crate) outbound: Outbound,
     pub(crate) servers: InstanceServers,
     pub(crate) storage: InstanceStorage,

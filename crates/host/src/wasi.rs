@@ -3,7 +3,7 @@
 use wasmtime::component::{Component, Linker};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
-use crate::InstanceState;
+use crate::{InstanceState, sockets};
 
 impl WasiView for InstanceState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
@@ -13,12 +13,14 @@ impl WasiView for InstanceState {
 
 /// WASI 0.2.
 pub(crate) fn link_0_2(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    sockets::link_0_2(linker)
 }
 
 /// WASI 0.3.0.
 pub(crate) fn link_0_3(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p3::add_to_linker(linker)
+    wasmtime_wasi::p3::add_to_linker(linker)?;
+    sockets::link_0_3(linker)
 }
 
 /// Whether `component` imports anything of WASI 0.2, its release candidates

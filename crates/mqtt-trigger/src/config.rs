@@ -1,9 +1,11 @@
 //! MQTT triggers as they stand in an app.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use app::{LockedApp, Problems, Template};
+use outbound_network::Tls;
 use rumqttc::{MqttOptions, QoS};
 use serde::Deserialize;
 use trigger::{AppParts, Configured, check_template, settings, triggers};
@@ -11,8 +13,6 @@ use url::Url;
 
 /// The name of this trigger type.
 pub(crate) const TRIGGER_TYPE: &str = "mqtt";
-/// The port of brokers.
-const DEFAULT_PORT: u16 = 1883;
 /// The largest packet of the protocol.
 const MAX_PACKET: usize = 256 * 1024 * 1024;
 
@@ -54,6 +54,16 @@ pub(crate) struct Subscription {
     pub(crate) broker: String,
     /// Carries the password; not to be shown.
     pub(crate) options: MqttOptions,
+    /// What secures the connection, if anything.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
+/// Where a broker is.
+#[derive(Debug, PartialEq, Eq)]
+struct Broker {
+    host: String,
+    port: u16,
+    secure: bool,
 }
 
 impl fmt::Debug for Subscription {
@@ -135,20 +145,25 @@ fn keep_alive(text: Option<&str>) -> Result<Duration, &str> {
     Ok(Duration::from_secs(seconds.into()))
 }
 
-/// Host and port of an address. It is not repeated in the error: it may carry a
+/// The broker at an address, which is not repeated in the error: it may carry a
 /// password.
-fn broker(address: &str) -> Result<(String, u16), String> {
-    let wrong =
-        |what: &str| format!("the address of mqtt triggers {what}; expected mqtt://HOST:PORT");
+fn broker(address: &str) -> Result<Broker, String> {
+    let wrong = |what: &str| {
+        format!(
+            "the address of mqtt triggers {what}; expected mqtt://HOST:PORT, or mqtts://HOST:PORT \
+             for TLS"
+        )
+    };
     let url = Url::parse(address).map_err(|error| wrong(&format!("is not valid: {error}")))?;
-    match url.scheme() {
-        "mqtt" | "tcp" => {}
-        "mqtts" | "ssl" => return Err(wrong("asks for TLS, which is not supported")),
+    let (secure, default_port) = match url.scheme() {
+        "mqtt" | "tcp" => (false, 1883),
+        "mqtts" | "ssl" => (true, 8883),
         other => return Err(wrong(&format!("has the scheme {other:?}"))),
-    }
+    };
     let host =
         url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
-    Ok((host.trim_matches(['[', ']']).to_owned(), url.port().unwrap_or(DEFAULT_PORT)))
+    let host = host.trim_matches(['[', ']']).to_owned();
+    Ok(Broker { host, port: url.port().unwrap_or(default_port), secure })
 }
 
 /// A trigger with its variables replaced.
@@ -161,7 +176,7 @@ pub(crate) async fn expand(
 ) -> Result<Subscription, String> {
     let Configured { id, component, config } = trigger;
     let address = parts.expand(&config.address, "`address` of mqtt triggers").await?;
-    let (host, port) = broker(&address)?;
+    let Broker { host, port, secure } = broker(&address)?;
     let username = parts.expand(&config.username, "`username` of mqtt triggers").await?;
     let password = parts.expand(&config.password, "`password` of mqtt triggers").await?;
     // A name of our own: two connections with the same end each other.
@@ -181,6 +196,7 @@ pub(crate) async fn expand(
         qos: config.qos,
         broker: format!("{host}:{port}"),
         options,
+        tls: secure.then(|| Arc::clone(parts.host.network().tls())),
     })
 }
 
@@ -216,7 +232,6 @@ mod tests {
         for (settings, config, expected) in [
             (json!({}), good.clone(), "need `address`"),
             (json!({"address": "nowhere"}), good.clone(), "mqtt://HOST:PORT"),
-            (json!({"address": "mqtts://h"}), good.clone(), "TLS"),
             (json!({"address": "http://h"}), good.clone(), "scheme \"http\""),
             (json!({"address": "mqtt://h", "keep_alive_interval": "soon"}), good, "\"soon\""),
             (
@@ -237,9 +252,16 @@ mod tests {
 
     #[test]
     fn addresses_of_either_scheme_have_a_port() {
-        assert_eq!(broker("mqtt://h").unwrap(), ("h".to_owned(), 1883));
-        assert_eq!(broker("tcp://h:1").unwrap(), ("h".to_owned(), 1));
-        assert_eq!(broker("mqtt://[::1]:1").unwrap(), ("::1".to_owned(), 1));
-        assert!(!broker("mqtts://u:hunter2@h").unwrap_err().contains("hunter2"));
+        for (address, host, port, secure) in [
+            ("mqtt://h", "h", 1883, false),
+            ("tcp://h:1", "h", 1, false),
+            ("mqtt://[::1]:1", "::1", 1, false),
+            ("mqtts://h", "h", 8883, true),
+            ("ssl://h:1", "h", 1, true),
+        ] {
+            let expected = Broker { host: host.to_owned(), port, secure };
+            assert_eq!(broker(address).unwrap(), expected, "{address}");
+        }
+        assert!(!broker("http://u:hunter2@h").unwrap_err().contains("hunter2"));
     }
 }

@@ -12,7 +12,8 @@
 //!   answer then is waited for, 15 s at most.
 //! - Asked to stop, it takes no message any more and finishes those it has.
 //!
-//! TLS is not supported.
+//! Over TLS a broker's certificate must be one of an authority of the platform or
+//! of Mozilla's.
 
 mod config;
 mod session;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host::LogLimit;
+use outbound_network::ConnectError;
 use rumqttc::{
     AsyncClient, ClientError, ConnectionError, Event, EventLoop, Packet, Publish,
-    SubscribeReasonCode,
+    SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,8 @@ pub(crate) struct Session {
 pub(crate) enum Lost {
     #[error("{0}")]
     Connection(Box<ConnectionError>),
+    #[error("{0}")]
+    Tls(ConnectError),
     #[error("the topic is not one that can be subscribed to")]
     Topic(#[from] ClientError),
     #[error("the broker refuses the subscription")]
@@ -66,7 +69,12 @@ impl Session {
     }
 
     async fn connect(subscription: &Subscription) -> Result<Self, Lost> {
-        let (client, events) = AsyncClient::new(subscription.options.clone(), REQUESTS);
+        let mut options = subscription.options.clone();
+        if let Some(tls) = &subscription.tls {
+            let config = tls.config().await.map_err(Lost::Tls)?;
+            options.set_transport(Transport::Tls(TlsConfiguration::Rustls(config)));
+        }
+        let (client, events) = AsyncClient::new(options, REQUESTS);
         client.subscribe(&subscription.topic, subscription.qos).await?;
         let mut session = Self { client, events };
         timeout(PATIENCE, session.subscribed()).await.unwrap_or(Err(Lost::Silent))?;

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use outbound_network::{CONNECT_TIMEOUT, ComponentNetwork, ConnectError, OutboundNetwork};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use outbound_network::{CONNECT_TIMEOUT, ComponentNetwork, ConnectError, Keeper, Limit, WAIT};
 
 use crate::MqttAddress;
 use crate::codec::{Connect, MAX_PACKET, QualityOfService};
@@ -13,10 +12,10 @@ use crate::error::MqttError;
 use crate::session::Session;
 
 /// What limits the connections of an app.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at a time; none: no limit.
-    pub connections: Option<usize>,
+    /// Connections at a time.
+    pub connections: Limit,
     /// Bytes of a message; none: [`MAX_PACKET`].
     pub payload: Option<usize>,
 }
@@ -24,10 +23,14 @@ pub struct Limits {
 /// The connections an app has to brokers, each shared by everybody of one
 /// component who opens the same.
 pub struct Connections {
-    sessions: Mutex<HashMap<Opening, Slot>>,
-    free: Option<Arc<Semaphore>>,
+    sessions: Arc<Sessions>,
+    limit: Limit,
     longest_payload: usize,
 }
+
+/// The connections by what was opened.
+#[derive(Default)]
+struct Sessions(Mutex<HashMap<Opening, Slot>>);
 
 /// A connection that is open or being opened.
 type Slot = Arc<tokio::sync::Mutex<Option<Session>>>;
@@ -46,11 +49,11 @@ pub(crate) struct Opening {
 impl Connections {
     /// None yet.
     pub fn new(limits: Limits) -> Self {
-        let free = limits
-            .connections
-            .map(|limit| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))));
+        let sessions = Arc::new(Sessions::default());
+        let keeper: Weak<Sessions> = Arc::downgrade(&sessions);
+        limits.connections.asks(keeper);
         let longest_payload = limits.payload.unwrap_or(MAX_PACKET).min(MAX_PACKET);
-        Self { sessions: Mutex::default(), free, longest_payload }
+        Self { sessions, limit: limits.connections, longest_payload }
     }
 
     /// The connection that there is for `opening`, or a new one.
@@ -61,19 +64,18 @@ impl Connections {
     ) -> Result<Connection, MqttError> {
         let broker = MqttAddress::parse(&opening.address)?;
         let permit = network.permit(&broker.scheme, &broker.host, broker.port)?;
-        let slot = self.slot(opening.clone());
+        let slot = self.sessions.slot(opening.clone());
         let mut slot = slot.lock().await;
         let longest_payload = self.longest_payload;
         if let Some(session) = slot.as_ref().filter(|session| session.is_open()) {
             return Ok(Connection { session: session.clone(), longest_payload });
         }
-        let share = self.share()?;
+        let share = self.limit.share(WAIT).await.ok_or(MqttError::TooManyConnections)?;
         let connect = async {
             let stream = permit.connect().await?;
             let hello = hello(&opening, &broker)?;
             if broker.secure {
-                let tls = network.shared().tls().await?;
-                let stream = OutboundNetwork::secure(tls, permit.host(), stream).await?;
+                let stream = permit.tls().secure(permit.host(), stream).await?;
                 return Session::start(stream, hello, share).await;
             }
             Session::start(stream, hello, share).await
@@ -84,10 +86,16 @@ impl Connections {
         *slot = Some(session.clone());
         Ok(Connection { session, longest_payload })
     }
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Opening, Slot>> {
+        // Nothing under this lock leaves it half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     fn slot(&self, opening: Opening) -> Slot {
-        // Nothing under this lock leaves it half done.
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.lock();
         // Who holds a slot is about to use it; the others are looked at.
         sessions.retain(|_, slot| {
             Arc::strong_count(slot) > 1
@@ -97,12 +105,20 @@ impl Connections {
         });
         Arc::clone(sessions.entry(opening).or_default())
     }
+}
 
-    /// A share of the limit.
-    fn share(&self) -> Result<Option<OwnedSemaphorePermit>, MqttError> {
-        let Some(free) = &self.free else { return Ok(None) };
-        let share = Arc::clone(free).try_acquire_owned();
-        share.map(Some).map_err(|_| MqttError::TooManyConnections)
+impl Keeper for Sessions {
+    fn close_idle(&self) -> bool {
+        let mut sessions = self.lock();
+        let idle = sessions.iter().find(|(_, slot)| {
+            Arc::strong_count(slot) == 1
+                && slot.try_lock().is_ok_and(|slot| {
+                    slot.as_ref().is_some_and(|session| session.is_open() && !session.is_used())
+                })
+        });
+        let Some(opening) = idle.map(|(opening, _)| opening.clone()) else { return false };
+        // The connection ends with its last handle.
+        sessions.remove(&opening).is_some()
     }
 }
 

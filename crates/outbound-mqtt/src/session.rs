@@ -6,8 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use outbound_network::Share;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::codec::{self, Connect, DISCONNECT, PING, QualityOfService, Received, decode};
@@ -37,11 +38,11 @@ pub(crate) struct Session {
 
 impl Session {
     /// Says who connects over `stream` and waits for the broker's answer.
-    /// `permit` is given back at the end of the connection.
+    /// `share` is given back at the end of the connection.
     pub(crate) async fn start<S>(
         mut stream: S,
         connect: Connect<'_>,
-        permit: Option<OwnedSemaphorePermit>,
+        share: Share,
     ) -> Result<Self, MqttError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -69,7 +70,7 @@ impl Session {
         };
         tokio::spawn(async move {
             task.run(messages).await;
-            drop(permit);
+            drop(share);
         });
         Ok(Self { messages: sender, handles })
     }

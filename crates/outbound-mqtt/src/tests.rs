@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use outbound_hosts::{AllowedHosts, BlockedNetworks};
+use outbound_hosts::AllowedHosts;
 use outbound_network::{ComponentNetwork, OutboundNetwork};
 use test_servers::Mosquitto;
 use tokio::net::TcpListener;
@@ -17,8 +17,9 @@ use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
 
 use super::*;
 
-fn component(allowed: &[&str], limits: Limits) -> Arc<ComponentMqtt> {
-    let shared = Arc::new(OutboundNetwork::new(BlockedNetworks::default()));
+fn component(allowed: &[&str], limit: Option<usize>, payload: Option<usize>) -> Arc<ComponentMqtt> {
+    let shared = Arc::new(OutboundNetwork::default());
+    let limits = Limits { connections: shared.limit(limit), payload };
     let allowed = Arc::new(AllowedHosts::parse(allowed, &[]).unwrap());
     let network = Arc::new(ComponentNetwork::new("shop", shared, allowed, |_| {}));
     Arc::new(ComponentMqtt::new(network, Arc::new(Connections::new(limits))))
@@ -88,7 +89,7 @@ impl Drop for Subscriber {
 #[tokio::test]
 async fn a_message_of_every_quality_arrives() {
     let broker = Mosquitto::start().unwrap();
-    let component = component(&["mqtt://127.0.0.1:*"], Limits::default());
+    let component = component(&["mqtt://127.0.0.1:*"], None, None);
     let connection = open(&component, &broker.address("a")).await.unwrap();
     let mut subscriber = Subscriber::start(&broker, &connection, "news").await;
     for (quality, text) in [
@@ -111,8 +112,7 @@ async fn a_message_of_every_quality_arrives() {
 #[tokio::test]
 async fn who_opens_the_same_shares_one_connection() {
     let broker = Mosquitto::start().unwrap();
-    let limits = Limits { connections: Some(1), payload: Some(3) };
-    let component = component(&["mqtt://127.0.0.1:*"], limits);
+    let component = component(&["mqtt://127.0.0.1:*"], Some(1), Some(3));
     let first = open(&component, &broker.address("same")).await.unwrap();
     let second = open(&component, &broker.address("same")).await.unwrap();
     // A second one with this client id would end the first.
@@ -120,8 +120,6 @@ async fn who_opens_the_same_shares_one_connection() {
         let quality = QualityOfService::AtLeastOnce;
         connection.publish("t".into(), b"abc".to_vec(), quality).await.unwrap();
     }
-    let other = open(&component, &broker.address("other")).await.unwrap_err();
-    assert!(matches!(other, MqttError::TooManyConnections), "{other}");
     let quality = QualityOfService::AtMostOnce;
     let long = first.publish("t".into(), b"abcd".to_vec(), quality).await.unwrap_err();
     assert!(matches!(long, MqttError::TooLong(3)), "{long}");
@@ -132,13 +130,29 @@ async fn who_opens_the_same_shares_one_connection() {
 }
 
 #[tokio::test]
+async fn one_connection_more_than_the_limit_waits_until_another_is_not_used() {
+    let broker = Mosquitto::start().unwrap();
+    let none = component(&["mqtt://127.0.0.1:*"], Some(0), None);
+    let refused = open(&none, &broker.address("a")).await.unwrap_err();
+    assert!(matches!(refused, MqttError::TooManyConnections), "{refused}");
+    let one = component(&["mqtt://127.0.0.1:*"], Some(1), None);
+    let first = open(&one, &broker.address("a")).await.unwrap();
+    let address = broker.address("b");
+    let mut second = std::pin::pin!(open(&one, &address));
+    let wait = Duration::from_millis(300);
+    assert!(tokio::time::timeout(wait, second.as_mut()).await.is_err());
+    drop(first);
+    second.await.unwrap();
+}
+
+#[tokio::test]
 async fn every_failure_says_why() {
     let broker = Mosquitto::start().unwrap();
-    let denied = component(&["mqtt://127.0.0.1"], Limits::default());
+    let denied = component(&["mqtt://127.0.0.1"], None, None);
     let error = open(&denied, &broker.address("a")).await.unwrap_err();
     let expected = format!("address mqtt://127.0.0.1:{} is not permitted", broker.port());
     assert!(error.to_string().starts_with(&expected), "{error}");
-    let component = component(&["mqtt://*:*", "mqtts://*:*"], Limits::default());
+    let component = component(&["mqtt://*:*", "mqtts://*:*"], None, None);
     for address in ["nonsense", "mqtt://127.0.0.1"] {
         let error = open(&component, address).await.unwrap_err();
         assert!(matches!(error, MqttError::Address(_)), "{address}: {error}");
@@ -166,7 +180,7 @@ async fn a_broker_that_goes_away_is_an_error_and_then_a_new_connection() {
             let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut bytes).await;
         }
     });
-    let component = component(&["mqtt://*:*"], Limits::default());
+    let component = component(&["mqtt://*:*"], None, None);
     let address = format!("mqtt://127.0.0.1:{port}?client_id=a");
     for _ in 0..2 {
         let connection = open(&component, &address).await.unwrap();

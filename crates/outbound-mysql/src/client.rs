@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder, Params, SslOpts};
+use mysql_async::{ClientIdentity, Conn, OptsBuilder, Params, SslOpts};
 use outbound_network::{
-    CONNECT_TIMEOUT, ComponentNetwork, ConnectError, Lease, OutboundNetwork, Permit, Pool,
-    PoolError, PoolKey, Reusable,
+    CONNECT_TIMEOUT, ComponentNetwork, ConnectError, Lease, Limit, Permit, Pool, PoolError,
+    PoolKey, Reusable, Tls,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -31,8 +31,8 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// None yet. At most `limit` are in use at a time.
-    pub fn new(limit: Option<usize>) -> Self {
+    /// None yet, and never more than `limit` permits.
+    pub fn new(limit: Limit) -> Self {
         Self { pool: Pool::new(PER_ADDRESS, limit) }
     }
 
@@ -47,12 +47,9 @@ impl Connections {
         let key =
             PoolKey { component: network.component().to_owned(), address: address.to_owned() };
         let connect = async {
-            tokio::time::timeout(
-                CONNECT_TIMEOUT,
-                Client::connect(&permit, &server, network.shared()),
-            )
-            .await
-            .map_err(|_| failed(ConnectError::Timeout))?
+            tokio::time::timeout(CONNECT_TIMEOUT, Client::connect(&permit, &server))
+                .await
+                .map_err(|_| failed(ConnectError::Timeout))?
         };
         let lease = self.pool.lease(key, connect).await.map_err(|error| match error {
             PoolError::Exhausted => failed(PoolError::<Error>::Exhausted),
@@ -105,19 +102,9 @@ impl Reusable for Client {
 }
 
 impl Client {
-    async fn connect(
-        permit: &Permit,
-        server: &MysqlAddress,
-        network: &OutboundNetwork,
-    ) -> Result<Self, Error> {
+    async fn connect(permit: &Permit, server: &MysqlAddress) -> Result<Self, Error> {
         let addresses = permit.addresses().await.map_err(failed)?;
-        let tls = if server.secure {
-            let roots = network.platform_certificates().await;
-            let roots = roots.iter().map(|certificate| certificate.to_vec().into()).collect();
-            Some(SslOpts::default().with_root_certs(roots))
-        } else {
-            None
-        };
+        let tls = if server.secure { Some(tls_options(permit.tls()).await) } else { None };
         let options = OptsBuilder::from_opts(server.options.clone())
             .ip_or_hostname(permit.host())
             .tcp_port(permit.port())
@@ -142,6 +129,20 @@ impl Client {
             error => Error::QueryFailed(chain(&error)),
         }
     }
+}
+
+/// What the client, which makes its own TLS, is told about it.
+async fn tls_options(tls: &Tls) -> SslOpts {
+    let roots = tls.authorities().await;
+    let roots = roots.iter().map(|certificate| certificate.to_vec().into()).collect();
+    let identity = tls.settings().identity.as_ref().map(|identity| {
+        let (certificates, key) = identity.pem();
+        ClientIdentity::new(certificates.to_vec().into(), key.to_vec().into())
+    });
+    SslOpts::default()
+        .with_root_certs(roots)
+        .with_disable_built_in_roots(!tls.settings().webpki)
+        .with_client_identity(identity)
 }
 
 /// A connection in use. Statements run one after the other.

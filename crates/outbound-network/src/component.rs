@@ -7,8 +7,9 @@ use std::sync::Arc;
 use outbound_hosts::{AllowedHosts, Destination, Grant, default_port};
 use tokio::net::TcpStream;
 
+use crate::OutboundNetwork;
 use crate::connect::{self, ConnectError};
-use crate::tls::OutboundNetwork;
+use crate::tls::Tls;
 
 /// What one component may reach, and how it gets there.
 pub struct ComponentNetwork {
@@ -34,6 +35,7 @@ pub struct Permit {
     host: String,
     port: u16,
     grant: Grant,
+    tls: Arc<Tls>,
 }
 
 impl ComponentNetwork {
@@ -58,6 +60,11 @@ impl ComponentNetwork {
         &self.network
     }
 
+    /// The destinations that are granted.
+    pub fn allowed(&self) -> &AllowedHosts {
+        &self.allowed
+    }
+
     /// Leave to connect to `port` of `host`, as a URL of this scheme names it.
     ///
     /// # Errors
@@ -70,7 +77,9 @@ impl ComponentNetwork {
             (self.on_denied)(&denied);
             return Err(denied);
         };
-        Ok(Permit { network: Arc::clone(&self.network), host: bare(host).to_owned(), port, grant })
+        let (network, host) = (Arc::clone(&self.network), bare(host).to_owned());
+        let tls = Arc::clone(network.tls_of(&self.id, &host));
+        Ok(Permit { network, host, port, grant, tls })
     }
 }
 
@@ -96,6 +105,12 @@ impl NotPermitted {
     }
 }
 
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permit({}:{})", self.host, self.port)
+    }
+}
+
 impl Permit {
     /// The host, an IPv6 address without brackets.
     pub fn host(&self) -> &str {
@@ -105,6 +120,16 @@ impl Permit {
     /// The port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What granted the destination.
+    pub fn grant(&self) -> Grant {
+        self.grant
+    }
+
+    /// The TLS for a connection to the host.
+    pub fn tls(&self) -> &Arc<Tls> {
+        &self.tls
     }
 
     /// Connects to the first address of the host that answers and is not
@@ -149,7 +174,8 @@ mod tests {
     use super::*;
 
     fn network(allowed: &[&str], blocked: &[&str]) -> ComponentNetwork {
-        let shared = Arc::new(OutboundNetwork::new(BlockedNetworks::parse(blocked).unwrap()));
+        let blocked = BlockedNetworks::parse(blocked).unwrap();
+        let shared = Arc::new(OutboundNetwork::new(blocked, None, Vec::new()));
         let allowed = Arc::new(AllowedHosts::parse(allowed, &[]).unwrap());
         ComponentNetwork::new("shop", shared, allowed, |_| {})
     }
@@ -158,7 +184,7 @@ mod tests {
     fn what_is_denied_is_named_as_it_is_to_be_allowed() {
         let denied = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&denied);
-        let shared = Arc::new(OutboundNetwork::new(BlockedNetworks::default()));
+        let shared = Arc::new(OutboundNetwork::default());
         let allowed = Arc::new(AllowedHosts::parse(&["redis://a.test"], &[]).unwrap());
         let network = ComponentNetwork::new("shop", shared, allowed, move |denied| {
             seen.lock().unwrap().push(denied.destination().to_owned());

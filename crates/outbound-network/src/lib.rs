@@ -1,11 +1,13 @@
 //! Connections of guests to servers, for every capability that makes some.
 //!
-//! - [`OutboundNetwork`]: what all components of an app share: blocked networks
-//!   and the certificates servers are checked with.
+//! - [`OutboundNetwork`]: what all components of an app share: blocked networks,
+//!   limits, and the certificates servers are checked with.
 //! - [`ComponentNetwork`]: what one component may reach. [`permit`] answers with a
 //!   [`Permit`], and only a permit connects: the destination that was checked is
 //!   the destination that is connected to.
 //! - [`Pool`]: connections that are kept for the next one who needs them.
+//! - [`Limit`]: how many connections there may be at a time.
+//! - [`Tls`]: whom a connection trusts and who it is.
 //!
 //! A name is resolved once per connection; every address is checked and only
 //! checked addresses are connected to. Nothing is read, resolved or opened before
@@ -15,10 +17,14 @@
 
 mod component;
 mod connect;
+mod limit;
 mod pool;
+mod shared;
 mod tls;
 
 pub use component::{ComponentNetwork, NotPermitted, Permit};
 pub use connect::{CONNECT_TIMEOUT, ConnectError};
+pub use limit::{Keeper, Limit, Share};
 pub use pool::{Call, IDLE_LIMIT, IDLE_TIME, Lease, Pool, PoolError, PoolKey, Reusable, WAIT};
-pub use tls::OutboundNetwork;
+pub use shared::OutboundNetwork;
+pub use tls::{ClientIdentity, Tls, TlsFileError, TlsRule, TlsSettings, read_authorities, secure};

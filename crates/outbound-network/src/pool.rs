@@ -12,6 +12,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use crate::{Keeper, Limit, Share};
+
 /// How long one more than the limit waits for a connection.
 pub const WAIT: Duration = Duration::from_secs(30);
 /// How long a connection nobody uses is kept.
@@ -66,8 +68,8 @@ pub struct Pool<C> {
 /// No connection.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError<E> {
-    /// None became free within [`WAIT`].
-    #[error("all connections are in use; none became free within {} s", WAIT.as_secs())]
+    /// None became free within [`WAIT`], or none is permitted at all.
+    #[error("all connections that may be open at a time are in use")]
     Exhausted,
     /// A new one could not be made.
     #[error(transparent)]
@@ -76,7 +78,7 @@ pub enum PoolError<E> {
 
 struct Shared<C> {
     per_address: usize,
-    limit: Option<Arc<Semaphore>>,
+    limit: Limit,
     addresses: Mutex<Addresses<C>>,
 }
 
@@ -95,17 +97,18 @@ struct Address<C> {
 struct Idle<C> {
     connection: C,
     since: Instant,
-    /// Its share of the pool's limit.
-    share: Option<OwnedSemaphorePermit>,
+    share: Share,
 }
 
 impl<C: Reusable> Pool<C> {
     /// A pool without connections. At most `per_address` are in use at a time by
-    /// one component to one address, and `limit` altogether.
-    pub fn new(per_address: usize, limit: Option<usize>) -> Self {
-        let limit = limit.map(|limit| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))));
-        let addresses = Addresses { by_key: HashMap::new(), reaped: false };
-        Self { shared: Arc::new(Shared { per_address, limit, addresses: Mutex::new(addresses) }) }
+    /// one component to one address, and as many as `limit` says altogether.
+    pub fn new(per_address: usize, limit: Limit) -> Self {
+        let addresses = Mutex::new(Addresses { by_key: HashMap::new(), reaped: false });
+        let shared = Arc::new(Shared { per_address, limit, addresses });
+        let keeper: Weak<Shared<C>> = Arc::downgrade(&shared);
+        shared.limit.asks(keeper);
+        Self { shared }
     }
 
     /// A connection that was kept for `key`, or the one that `connect` makes.
@@ -128,15 +131,7 @@ impl<C: Reusable> Pool<C> {
                 return Ok(self.lent(key, connection, Slot { _turn: turn, share }));
             }
         }
-        let share = match &self.shared.limit {
-            None => None,
-            Some(limit) => {
-                if limit.available_permits() == 0 {
-                    self.shared.close_oldest();
-                }
-                Some(acquire(Arc::clone(limit)).await.ok_or(PoolError::Exhausted)?)
-            }
-        };
+        let share = self.shared.limit.share(WAIT).await.ok_or(PoolError::Exhausted)?;
         let connection = connect.await.map_err(PoolError::Connect)?;
         Ok(self.lent(key, connection, Slot { _turn: turn, share }))
     }
@@ -190,29 +185,15 @@ impl<C: Reusable> Shared<C> {
         None
     }
 
-    /// Closes the connection that was idle for the longest time.
-    fn close_oldest(&self) {
-        let mut addresses = self.addresses();
-        let oldest = addresses
-            .by_key
-            .values_mut()
-            .filter(|address| !address.idle.is_empty())
-            .min_by_key(|address| address.idle.first().map(|idle| idle.since));
-        if let Some(address) = oldest {
-            address.idle.remove(0);
-        }
-    }
-
     /// Keeps a connection, unless somebody waits for its share of the limit.
     fn keep(self: &Arc<Self>, key: &PoolKey, connection: C, slot: Slot) {
-        let contended = self.limit.as_ref().is_some_and(|limit| limit.available_permits() == 0);
-        if contended || !connection.is_open() {
+        if self.limit.is_contended() || !connection.is_open() {
             return;
         }
         let idle_count: usize =
             self.addresses().by_key.values().map(|address| address.idle.len()).sum();
         if idle_count >= IDLE_LIMIT {
-            self.close_oldest();
+            self.close_idle();
         }
         let mut addresses = self.addresses();
         if let Some(address) = addresses.by_key.get_mut(key) {
@@ -241,6 +222,21 @@ impl<C: Reusable> Shared<C> {
     }
 }
 
+impl<C: Reusable> Keeper for Shared<C> {
+    fn close_idle(&self) -> bool {
+        let mut addresses = self.addresses();
+        let oldest = addresses
+            .by_key
+            .values_mut()
+            .filter(|address| !address.idle.is_empty())
+            .min_by_key(|address| address.idle.first().map(|idle| idle.since));
+        oldest.is_some_and(|address| {
+            address.idle.remove(0);
+            true
+        })
+    }
+}
+
 /// Runs while a pool has connections.
 async fn reap<C: Reusable>(pool: Weak<Shared<C>>) {
     loop {
@@ -254,7 +250,7 @@ async fn reap<C: Reusable>(pool: Weak<Shared<C>>) {
 /// What is held while a connection is in use.
 struct Slot {
     _turn: OwnedSemaphorePermit,
-    share: Option<OwnedSemaphorePermit>,
+    share: Share,
 }
 
 /// A connection in use. When it is dropped the connection is made as new and

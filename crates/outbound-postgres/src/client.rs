@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use futures::TryStreamExt;
 use outbound_network::{
-    CONNECT_TIMEOUT, ComponentNetwork, ConnectError, Lease, OutboundNetwork, Permit, Pool,
-    PoolError, PoolKey, Reusable,
+    CONNECT_TIMEOUT, ComponentNetwork, ConnectError, Lease, Limit, Permit, Pool, PoolError,
+    PoolKey, Reusable,
 };
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
@@ -43,8 +43,8 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// None yet. At most `limit` are in use at a time.
-    pub fn new(limit: Option<usize>) -> Self {
+    /// None yet, and never more than `limit` permits.
+    pub fn new(limit: Limit) -> Self {
         Self { pool: Pool::new(PER_ADDRESS, limit) }
     }
 
@@ -67,12 +67,9 @@ impl Connections {
             address: keyed(address, authorities),
         };
         let connect = async {
-            tokio::time::timeout(
-                CONNECT_TIMEOUT,
-                Client::connect(&permits, &server, network.shared(), authorities),
-            )
-            .await
-            .map_err(|_| failed(ConnectError::Timeout))?
+            tokio::time::timeout(CONNECT_TIMEOUT, Client::connect(&permits, &server, authorities))
+                .await
+                .map_err(|_| failed(ConnectError::Timeout))?
         };
         let lease = self.pool.lease(key, connect).await.map_err(|error| match error {
             PoolError::Exhausted => failed(PoolError::<Error>::Exhausted),
@@ -141,12 +138,11 @@ impl Client {
     async fn connect(
         permits: &[Permit],
         server: &PostgresAddress,
-        network: &OutboundNetwork,
         authorities: &[CertificateDer<'static>],
     ) -> Result<Self, Error> {
         let mut failure = Error::ConnectionFailed("the address has no host".to_owned());
         for permit in permits {
-            match Self::connect_one(permit, server, network, authorities).await {
+            match Self::connect_one(permit, server, authorities).await {
                 Ok(client) => return Ok(client),
                 Err(error) => failure = error,
             }
@@ -157,7 +153,6 @@ impl Client {
     async fn connect_one(
         permit: &Permit,
         server: &PostgresAddress,
-        network: &OutboundNetwork,
         authorities: &[CertificateDer<'static>],
     ) -> Result<Self, Error> {
         let stream = permit.connect().await.map_err(failed)?;
@@ -166,7 +161,7 @@ impl Client {
                 server.config.connect_raw(stream, NoTls).await.map_err(failed)?;
             return Ok(Self::new(client, connection));
         }
-        let config = network.tls_also_trusting(authorities).await.map_err(failed)?;
+        let config = permit.tls().config_also_trusting(authorities).await.map_err(failed)?;
         let tls = Tls { config, host: permit.host().to_owned() };
         let (client, connection) = server.config.connect_raw(stream, tls).await.map_err(failed)?;
         Ok(Self::new(client, connection))

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use outbound_hosts::{AllowedHosts, BlockedNetworks};
-use outbound_network::{ComponentNetwork, OutboundNetwork};
+use outbound_hosts::AllowedHosts;
+use outbound_network::{ComponentNetwork, Limit, OutboundNetwork};
 use test_servers::Postgres;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine};
@@ -15,10 +15,10 @@ use super::*;
 use crate::interface::{DbValue, ParameterValue, QueryError};
 
 fn component(allowed: &[&str]) -> Arc<ComponentPostgres> {
-    let shared = Arc::new(OutboundNetwork::new(BlockedNetworks::default()));
+    let shared = Arc::new(OutboundNetwork::default());
     let allowed = Arc::new(AllowedHosts::parse(allowed, &[]).unwrap());
     let network = Arc::new(ComponentNetwork::new("shop", shared, allowed, |_| {}));
-    Arc::new(ComponentPostgres::new(network, Arc::new(Connections::new(None))))
+    Arc::new(ComponentPostgres::new(network, Arc::new(Connections::new(Limit::unlimited()))))
 }
 
 async fn backend(connection: &Connection) -> String {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use outbound_network::{ConnectError, OutboundNetwork};
+use outbound_network::{ConnectError, secure};
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -23,9 +23,7 @@ impl TlsConnect<TcpStream> for Tls {
     type Future = Pin<Box<dyn Future<Output = Result<Secured, ConnectError>> + Send>>;
 
     fn connect(self, stream: TcpStream) -> Self::Future {
-        Box::pin(async move {
-            OutboundNetwork::secure(self.config, &self.host, stream).await.map(Secured)
-        })
+        Box::pin(async move { secure(self.config, &self.host, stream).await.map(Secured) })
     }
 }
 

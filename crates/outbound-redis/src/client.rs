@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use outbound_network::{
-    CONNECT_TIMEOUT, ComponentNetwork, ConnectError, Lease, OutboundNetwork, Permit, Pool, PoolKey,
-    Reusable,
+    CONNECT_TIMEOUT, ComponentNetwork, ConnectError, Lease, Limit, Permit, Pool, PoolKey, Reusable,
 };
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, FromRedisValue, ToRedisArgs, Value};
@@ -70,8 +69,8 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// None yet. At most `limit` are in use at a time.
-    pub fn new(limit: Option<usize>) -> Self {
+    /// None yet, and never more than `limit` permits.
+    pub fn new(limit: Limit) -> Self {
         Self { pool: Pool::new(PER_ADDRESS, limit) }
     }
 
@@ -85,7 +84,7 @@ impl Connections {
         let permit = network.permit(server.scheme, &server.host, server.port)?;
         let key =
             PoolKey { component: network.component().to_owned(), address: address.to_owned() };
-        let connect = Client::connect(&permit, &server, network.shared());
+        let connect = Client::connect(&permit, &server);
         Ok(Connection { lease: self.pool.lease(key, connect).await? })
     }
 }
@@ -113,16 +112,11 @@ impl Reusable for Client {
 }
 
 impl Client {
-    async fn connect(
-        permit: &Permit,
-        server: &RedisAddress,
-        network: &OutboundNetwork,
-    ) -> Result<Self, RedisError> {
+    async fn connect(permit: &Permit, server: &RedisAddress) -> Result<Self, RedisError> {
         let connect = async {
             let stream = permit.connect().await?;
             if server.scheme == "rediss" {
-                let tls = network.tls().await?;
-                let stream = OutboundNetwork::secure(tls, permit.host(), stream).await?;
+                let stream = permit.tls().secure(permit.host(), stream).await?;
                 return Self::log_in(server, stream).await;
             }
             Self::log_in(server, stream).await

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use outbound_hosts::{AllowedHosts, BlockedNetworks};
+use outbound_hosts::AllowedHosts;
 use outbound_network::{ComponentNetwork, OutboundNetwork};
 use test_servers::Redis;
 use wasmtime::component::{Component, Linker};
@@ -13,10 +13,11 @@ use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
 use super::*;
 
 fn component(allowed: &[&str], limit: Option<usize>) -> Arc<ComponentRedis> {
-    let shared = Arc::new(OutboundNetwork::new(BlockedNetworks::default()));
+    let shared = Arc::new(OutboundNetwork::default());
+    let connections = Arc::new(Connections::new(shared.limit(limit)));
     let allowed = Arc::new(AllowedHosts::parse(allowed, &[]).unwrap());
     let network = Arc::new(ComponentNetwork::new("shop", shared, allowed, |_| {}));
-    Arc::new(ComponentRedis::new(network, Arc::new(Connections::new(limit))))
+    Arc::new(ComponentRedis::new(network, connections))
 }
 
 /// An instance that may connect to every Redis server.

@@ -1,6 +1,9 @@
 //! Redis triggers as they stand in an app.
 
+use std::sync::Arc;
+
 use app::{LockedApp, Problems, Template};
+use outbound_network::Tls;
 use redis::Client;
 use serde::Deserialize;
 use trigger::{AppParts, Configured, check_template, settings, triggers};
@@ -35,6 +38,8 @@ pub(crate) struct Subscription {
     /// May carry a password; not to be shown.
     pub(crate) address: String,
     pub(crate) client: Client,
+    /// What secures the connection, if anything.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// All Redis triggers of `app`; what is wrong with them goes to `problems`.
@@ -77,7 +82,8 @@ pub(crate) async fn expand(
     let address = parts.expand(&config.address, &address_of(id)).await?;
     let channel = parts.expand(&config.channel, &channel_of(id)).await?;
     let client = client(id, &address)?;
-    Ok(Subscription { component: component.clone(), channel, address, client })
+    let tls = is_secure(&address).then(|| Arc::clone(parts.host.network().tls()));
+    Ok(Subscription { component: component.clone(), channel, address, client, tls })
 }
 
 fn address_of(id: &str) -> String {
@@ -88,11 +94,23 @@ fn channel_of(id: &str) -> String {
     format!("the channel of redis trigger {id:?}")
 }
 
-/// A client for `address`, which is not connected yet. The address is not
-/// repeated in the error: it may carry a password.
+/// Whether `address` asks for TLS.
+fn is_secure(address: &str) -> bool {
+    address.starts_with(SECURE)
+}
+
+/// How an address begins that asks for TLS.
+const SECURE: &str = "rediss://";
+
+/// A client for `address`, which is not connected yet; TLS is not its business. The
+/// address is not repeated in the error: it may carry a password.
 fn client(id: &str, address: &str) -> Result<Client, String> {
-    Client::open(address).map_err(|error| {
-        format!("{} cannot be used: {error}; expected redis://HOST:PORT", address_of(id))
+    let plain = address.strip_prefix(SECURE).map(|rest| format!("redis://{rest}"));
+    Client::open(plain.as_deref().unwrap_or(address)).map_err(|error| {
+        format!(
+            "{} cannot be used: {error}; expected redis://HOST:PORT, or rediss://HOST:PORT for TLS",
+            address_of(id)
+        )
     })
 }
 
@@ -118,8 +136,10 @@ mod tests {
     fn the_address_is_the_triggers_or_the_apps() {
         let address = json!({"address": "redis://{{ host }}:6379"});
         assert_eq!(problems_of(address, json!({"component": "c", "channel": "x"})), "");
-        let own = json!({"component": "c", "channel": "x", "address": "redis://localhost"});
-        assert_eq!(problems_of(json!({}), own), "");
+        for address in ["redis://localhost", "rediss://localhost:6380/1"] {
+            let own = json!({"component": "c", "channel": "x", "address": address});
+            assert_eq!(problems_of(json!({}), own), "", "{address}");
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! - Components export `fermyon:spin/inbound-redis` or `spin:redis/inbound-redis`
 //!   of version 3. Every message is handled in an instance of its own, those of
 //!   one trigger in their order.
-//! - There is one connection per address. Lost ones are made again, with growing
+//! - There is one connection per address; `rediss://` is one over TLS, where the
+//!   server's certificate must be one of an authority of the platform or of
+//!   Mozilla's. Lost ones are made again, with growing
 //!   waits; a server that went away without a word is noticed within a minute.
 //! - The app is ready when all channels are subscribed to. A server that does not
 //!   answer then is waited for, 15 s at most.
@@ -137,8 +139,8 @@ fn server(
     lanes: &mut Lanes,
     routes: &mut Vec<(String, String)>,
 ) -> Option<Server> {
-    let client = subscriptions.first()?.0.client.clone();
-    let mut server = Server::new(client);
+    let Subscription { client, tls, .. } = &subscriptions.first()?.0;
+    let mut server = Server::new(client.clone(), tls.clone());
     for (subscription, guest) in subscriptions {
         let Subscription { component, channel, .. } = subscription;
         routes.push((component, format!("Redis channel {channel} on {}", server.name())));

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use host::LogLimit;
+use outbound_network::{ConnectError, Tls};
 use redis::aio::{PubSub, PubSubSink};
-use redis::{Client, Msg, RedisError};
+use redis::{Client, ConnectionAddr, Msg, RedisError};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use trigger::{Attempts, Backoff, Lane};
+use trigger::{Attempts, Backoff, Lane, chain};
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,6 +24,7 @@ const PROBE: Duration = Duration::from_secs(30);
 /// One server; its triggers' lanes by channel.
 pub(crate) struct Server {
     client: Client,
+    tls: Option<Arc<Tls>>,
     name: String,
     channels: BTreeMap<String, Vec<Lane<Bytes>>>,
     drops: LogLimit,
@@ -31,6 +35,12 @@ pub(crate) struct Server {
 pub(crate) enum Lost {
     #[error("{0}")]
     Redis(#[from] RedisError),
+    #[error("{0}")]
+    Connect(std::io::Error),
+    #[error("{}", chain(.0))]
+    Tls(ConnectError),
+    #[error("TLS needs a host to connect to")]
+    NoHost,
     #[error("it did not answer within {PATIENCE:?}")]
     Silent,
     #[error("it closed the connection")]
@@ -46,9 +56,9 @@ pub(crate) struct CannotSubscribe {
 }
 
 impl Server {
-    pub(crate) fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client, tls: Option<Arc<Tls>>) -> Self {
         let name = client.get_connection_info().addr().to_string();
-        Self { client, name, channels: BTreeMap::new(), drops: LogLimit::default() }
+        Self { client, tls, name, channels: BTreeMap::new(), drops: LogLimit::default() }
     }
 
     /// Its host and port.
@@ -72,12 +82,24 @@ impl Server {
 
     async fn connect(&self) -> Result<PubSub, Lost> {
         let subscribed = async {
-            let mut connection = self.client.get_async_pubsub().await?;
+            let mut connection = match &self.tls {
+                None => self.client.get_async_pubsub().await?,
+                Some(tls) => self.secured(tls).await?,
+            };
             let channels: Vec<&str> = self.channels.keys().map(String::as_str).collect();
             connection.subscribe(channels).await?;
             Ok(connection)
         };
         timeout(PATIENCE, subscribed).await.unwrap_or(Err(Lost::Silent))
+    }
+
+    /// A connection over TLS.
+    async fn secured(&self, tls: &Tls) -> Result<PubSub, Lost> {
+        let info = self.client.get_connection_info();
+        let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err(Lost::NoHost) };
+        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(Lost::Connect)?;
+        let stream = tls.secure(host, stream).await.map_err(Lost::Tls)?;
+        Ok(PubSub::new(info.redis_settings(), stream).await?)
     }
 
     /// Puts messages in their lanes until `draining`; connects again when the

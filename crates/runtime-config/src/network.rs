@@ -42,7 +42,7 @@ pub struct OutboundNetworking {
 pub struct ClientTls {
     /// The components.
     pub component_ids: Vec<String>,
-    /// The hosts, without ports.
+    /// The hosts, in lower case, without ports and brackets.
     pub hosts: Vec<String>,
     /// Whether the certificates of the system are trusted.
     pub trust_platform: bool,
@@ -66,7 +66,8 @@ pub struct ClientCertificate {
 pub(crate) fn http(reader: &mut Reader<'_>) -> OutboundHttp {
     let connection_pooling = reader.switch("connection_pooling").unwrap_or(false);
     let connections = reader.number("max_connections");
-    let requests = reader.number("max_concurrent_requests");
+    // Spin has always permitted one more than this older key says.
+    let requests = reader.number("max_concurrent_requests").map(|limit| limit.saturating_add(1));
     if connections.is_some() && requests.is_some() {
         reader.refuse(
             "max_connections and max_concurrent_requests are two names of one key; use the first",
@@ -95,11 +96,9 @@ pub(crate) fn mqtt(reader: &mut Reader<'_>) -> (ConnectionLimit, Option<u64>) {
 pub(crate) fn client_tls(reader: &mut Reader<'_>) -> Option<ClientTls> {
     let component_ids = reader.required_texts("component_ids");
     let hosts = reader.required_texts("hosts");
-    for host in hosts.iter().flatten() {
-        if host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() {
-            reader.refuse(&format!("the host {host:?} must not have a port"));
-        }
-    }
+    let hosts = hosts.map(|hosts| {
+        hosts.iter().filter_map(|host| bare_host(host, reader)).collect::<Vec<String>>()
+    });
     let platform = reader.switch("ca_use_platform_roots");
     let webpki = reader.switch("ca_use_webpki_roots");
     let ca_roots_file = reader.path("ca_roots_file");
@@ -118,12 +117,36 @@ pub(crate) fn client_tls(reader: &mut Reader<'_>) -> Option<ClientTls> {
     // What is said counts; when nothing is said, a file of one's own stands
     // alone, and without one the system is trusted.
     let silent = platform.is_none() && webpki.is_none();
+    let (trust_platform, trust_webpki) =
+        (platform.unwrap_or(silent && ca_roots_file.is_none()), webpki.unwrap_or(false));
+    if !trust_platform && !trust_webpki && ca_roots_file.is_none() {
+        reader.refuse(
+            "nobody would be trusted: name a ca_roots_file, or set ca_use_platform_roots or \
+             ca_use_webpki_roots to true",
+        );
+    }
     Some(ClientTls {
         component_ids: component_ids?,
         hosts: hosts?,
-        trust_platform: platform.unwrap_or(silent && ca_roots_file.is_none()),
-        trust_webpki: webpki.unwrap_or(false),
+        trust_platform,
+        trust_webpki,
         ca_roots_file,
         client_certificate,
     })
+}
+
+/// A host as connections name it; none when it is not one.
+fn bare_host(host: &str, reader: &mut Reader<'_>) -> Option<String> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_address = bare.unwrap_or(host).parse::<std::net::Ipv6Addr>().is_ok();
+    if is_address {
+        return Some(bare.unwrap_or(host).to_ascii_lowercase());
+    }
+    let is_name = !host.is_empty()
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    if !is_name {
+        let problem = if host.contains(':') { "must not have a port" } else { "is not a host" };
+        reader.refuse(&format!("the host {host:?} {problem}"));
+    }
+    is_name.then(|| host.to_ascii_lowercase())
 }

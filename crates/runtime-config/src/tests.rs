@@ -194,10 +194,29 @@ fn pooling_is_off_where_the_table_does_not_say_and_both_names_of_the_limit_are_k
     let http = |text: &str| parse(text).map(|config| config.outbound_http);
     assert!(!http("[outbound_http]").unwrap().connection_pooling);
     let older = http("outbound_http = { max_concurrent_requests = 3, connection_pooling = true }");
-    let expected = OutboundHttp { connection_pooling: true, max_connections: Some(3) };
+    let expected = OutboundHttp { connection_pooling: true, max_connections: Some(4) };
     assert_eq!(older.unwrap(), expected);
+    let newer = http("outbound_http = { max_connections = 3 }").unwrap();
+    assert_eq!(newer, OutboundHttp { connection_pooling: false, max_connections: Some(3) });
+    let absent = http("").unwrap();
+    assert_eq!(absent, OutboundHttp { connection_pooling: true, max_connections: None });
     let both = http("outbound_http = { max_concurrent_requests = 3, max_connections = 3 }");
     assert!(both.unwrap_err().contains("two names of one key"));
+}
+
+#[test]
+fn tls_that_trusts_nobody_and_hosts_that_are_none_are_refused() {
+    let tls = |hosts: &str, more: &str| {
+        parse(&format!("[[client_tls]]\ncomponent_ids = ['c']\nhosts = {hosts}\n{more}"))
+    };
+    for more in ["ca_use_platform_roots = false", "ca_use_webpki_roots = false"] {
+        assert!(tls("['h']", more).unwrap_err().contains("nobody would be trusted"), "{more}");
+    }
+    let hosts = tls("['Api.Test', '[::1]', '::1', '10.0.0.1']", "").unwrap().client_tls.remove(0);
+    assert_eq!(hosts.hosts, ["api.test", "::1", "::1", "10.0.0.1"]);
+    for (host, problem) in [("a:1", "must not have a port"), ("a/b", "is not a host"), ("", "is")] {
+        assert!(tls(&format!("['{host}']"), "").unwrap_err().contains(problem), "{host}");
+    }
 }
 
 #[test]
@@ -210,7 +229,12 @@ fn the_roots_that_are_trusted_follow_from_what_is_said() {
     assert_eq!(trusted(""), (true, false));
     assert_eq!(trusted("ca_roots_file = 'ca.pem'"), (false, false));
     assert_eq!(trusted("ca_use_webpki_roots = true"), (false, true));
-    assert_eq!(trusted("ca_use_platform_roots = false"), (false, false));
+    let own = |more: &str| trusted(&format!("ca_roots_file = 'ca.pem'\n{more}"));
+    assert_eq!(own("ca_use_platform_roots = false"), (false, false));
+    assert_eq!(own("ca_use_webpki_roots = false"), (false, false));
+    assert_eq!(own("ca_use_webpki_roots = true"), (false, true));
+    assert_eq!(own("ca_use_platform_roots = true"), (true, false));
+    assert_eq!(trusted("ca_use_platform_roots = true"), (true, false));
     assert_eq!(
         trusted(
             "ca_roots_file = 'ca.pem'\nca_use_platform_roots = true\nca_use_webpki_roots = true"

@@ -1,6 +1,7 @@
 //! The runtime configuration of an app: found, read, and turned into what the
 //! host needs.
 
+mod network;
 mod storage;
 mod variables;
 
@@ -70,12 +71,14 @@ impl Configuration {
         let storage = storage::settings(&self.config, state_dir, environment, &mut problems);
         let models = models(self.config.llm_compute.as_ref(), &mut problems);
         let max_instance_memory = settings.max_instance_memory.or(self.config.max_instance_memory);
+        let outbound = network::settings(&self.config, &mut problems);
         warn_of_what_has_no_effect(&self.config);
         problems
             .into_result(HostSettings {
                 providers,
                 storage,
                 models,
+                outbound,
                 max_instance_memory,
                 ..settings
             })
@@ -127,22 +130,8 @@ fn check(secret: &Secret, place: &str, problems: &mut Problems) {
 }
 
 fn warn_of_what_has_no_effect(config: &RuntimeConfig) {
-    let defaults = RuntimeConfig::default();
-    let given = [
-        ("log_dir", config.log_dir != defaults.log_dir),
-        ("outbound_http", config.outbound_http != defaults.outbound_http),
-        ("outbound_networking", config.outbound_networking != defaults.outbound_networking),
-        ("client_tls", config.client_tls != defaults.client_tls),
-        ("outbound_redis", config.outbound_redis != defaults.outbound_redis),
-        ("outbound_pg", config.outbound_pg != defaults.outbound_pg),
-        ("outbound_mysql", config.outbound_mysql != defaults.outbound_mysql),
-        ("outbound_mqtt", config.outbound_mqtt != defaults.outbound_mqtt),
-    ];
-    let names: Vec<&str> =
-        given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
-    if !names.is_empty() {
-        let names = names.join(", ");
-        tracing::warn!("these keys of the runtime configuration have no effect yet: {names}");
+    if config.log_dir.is_some() {
+        tracing::warn!("log_dir of the runtime configuration has no effect yet");
     }
 }
 

@@ -51,30 +51,54 @@ impl Compiler {
         component: &str,
         source: File,
     ) -> Result<bool, String> {
-        let output = Command::new(&self.program)
-            .arg("--cache")
-            .arg(&self.cache)
-            .arg("--digest")
-            .arg(digest)
-            .arg("--component")
-            .arg(component)
-            .stdin(source)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // The terminal's Ctrl-C is for us; we end the compiler if need be.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| format!("cannot run {}: {error}", self.program.display()))?
-            .wait_with_output()
-            .await
-            .map_err(|error| format!("cannot wait for {PROGRAM}: {error}"))?;
-        if output.status.success() {
-            let report: Option<Report> = serde_json::from_slice(&output.stdout).ok();
-            return Ok(report.is_some_and(|report| report.cached));
-        }
-        Err(reason(output.status, &String::from_utf8_lossy(&output.stderr)))
+        let mut command = Command::new(&self.program);
+        command.arg("--cache").arg(&self.cache);
+        let output = run(command, digest, component, source).await?;
+        let report: Option<Report> = serde_json::from_slice(&output).ok();
+        Ok(report.is_some_and(|report| report.cached))
     }
+
+    /// The component that a bundle in a file describes, composed; the error is one
+    /// sentence.
+    ///
+    /// Cancel safety: dropping the future ends the compiler.
+    pub(crate) async fn compose(
+        &self,
+        digest: &str,
+        component: &str,
+        source: File,
+    ) -> Result<Vec<u8>, String> {
+        let mut command = Command::new(&self.program);
+        command.args(["--compose", "true"]);
+        run(command, digest, component, source).await
+    }
+}
+
+/// What the compiler writes on its standard output when it succeeds.
+async fn run(
+    mut command: Command,
+    digest: &str,
+    component: &str,
+    source: File,
+) -> Result<Vec<u8>, String> {
+    let program = command.as_std().get_program().display().to_string();
+    let output = command
+        .args(["--digest", digest, "--component", component])
+        .stdin(source)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // The terminal's Ctrl-C is for us; we end the compiler if need be.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("cannot run {program}: {error}"))?
+        .wait_with_output()
+        .await
+        .map_err(|error| format!("cannot wait for {PROGRAM}: {error}"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(reason(output.status, &String::from_utf8_lossy(&output.stderr)))
 }
 
 /// The part of the compiler's report that is of interest here.

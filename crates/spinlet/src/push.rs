@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use artifact::layout::Layout;
 use artifact::pack::{Options, Packed, pack};
-use clap::Args;
+use artifact::{Artifact, Blob};
+use clap::{ArgAction, Args};
 use registry::parse_reference;
 
 use crate::arguments::KeyValue;
+use crate::compiler::Compiler;
 use crate::console::{Console, print};
 use crate::environment::Environment;
 use crate::local_app;
@@ -41,6 +43,12 @@ pub(crate) struct PushArguments {
     #[arg(long)]
     archive_layers: bool,
 
+    /// Whether components are composed with their dependencies and middleware;
+    /// otherwise whoever runs the app does that
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    compose: bool,
+
     /// Add an annotation to the image's manifest; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     annotation: Vec<KeyValue>,
@@ -57,7 +65,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let reference = parse_reference(&arguments.reference)?;
     let registry = arguments.registry.registry(environment)?;
-    let image = image(&arguments)?;
+    let image = image(&arguments, environment, console).await?;
     let transfer = console.transfer(format!("Pushing {reference}"));
     let pushed = registry.push(&reference, &image, &|event| transfer.observe(event)).await?;
     transfer.done(&format!("Pushed {reference}"), pushed.transferred);
@@ -65,13 +73,17 @@ pub(crate) async fn run(
     Ok(())
 }
 
-fn image(arguments: &PushArguments) -> anyhow::Result<Packed> {
+async fn image(
+    arguments: &PushArguments,
+    environment: &Environment,
+    console: &Console,
+) -> anyhow::Result<Packed> {
     let subject = subject::decide_local(&arguments.app)?;
     if let Subject::Layout(path) = &subject {
-        if arguments.archive_layers || !arguments.annotation.is_empty() {
+        if arguments.archive_layers || !arguments.annotation.is_empty() || !arguments.compose {
             bail!(
-                "{} is an image already: it is pushed as it is, without --archive-layers and \
-                 --annotation",
+                "{} is an image already: it is pushed as it is, without --archive-layers, \
+                 --annotation and --compose",
                 path.display()
             );
         }
@@ -80,5 +92,31 @@ fn image(arguments: &PushArguments) -> anyhow::Result<Packed> {
     let annotations: BTreeMap<String, String> =
         arguments.annotation.iter().cloned().map(|KeyValue { key, value }| (key, value)).collect();
     let options = Options { archive: arguments.archive_layers, annotations, ..Options::default() };
-    Ok(pack(&local_app::load(&subject)?, &options)?)
+    let mut artifact = local_app::load(&subject)?;
+    if arguments.compose {
+        compose(&mut artifact, environment, console).await?;
+    }
+    Ok(pack(&artifact, &options)?)
+}
+
+/// Composes every component with its dependencies and middleware.
+async fn compose(
+    artifact: &mut Artifact,
+    environment: &Environment,
+    console: &Console,
+) -> anyhow::Result<()> {
+    let mut composed = Vec::new();
+    for (id, input) in artifact.uncomposed() {
+        let compiler = Compiler::locate(environment)?;
+        let step = console.step(format!("Composing component {id}"));
+        let source = input.open().with_context(|| format!("cannot read component {id}"))?;
+        let digest = input.digest().to_string();
+        let wasm = compiler.compose(&digest, id, source).await.map_err(anyhow::Error::msg)?;
+        step.done(&format!("Composed component {id}"));
+        composed.push((id.to_owned(), Blob::from_bytes(wasm)));
+    }
+    for (id, wasm) in composed {
+        artifact.set_composed(&id, wasm);
+    }
+    Ok(())
 }

@@ -5,12 +5,14 @@
 //! What is missing fails the test with the command that installs it; nothing is
 //! skipped.
 
+mod certificates;
 mod mariadb;
 mod mosquitto;
 mod postgres;
 mod redis;
 mod server;
 
+pub use certificates::{Authority, CertificateFiles};
 pub use mariadb::MariaDb;
 pub use mosquitto::Mosquitto;
 pub use postgres::Postgres;

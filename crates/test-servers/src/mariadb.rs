@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 use fs_err as fs;
 
+use crate::Authority;
 use crate::server::{Server, folder, program, run};
 
 /// A MariaDB server with an empty database.
@@ -27,6 +28,27 @@ impl MariaDb {
     ///
     /// Fails when it is not installed or does not start.
     pub fn start() -> Result<Self> {
+        Self::start_with("", &[])
+    }
+
+    /// The same for connections over TLS only, as `localhost`; `mutual`: it asks the
+    /// user for a certificate of the same authority.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not installed or does not start.
+    pub fn with_tls(authority: &Authority, mutual: bool) -> Result<Self> {
+        let own = authority.issue(&["localhost"])?;
+        let settings = [
+            format!("--ssl-ca={}", authority.certificate().display()),
+            format!("--ssl-cert={}", own.certificate.display()),
+            format!("--ssl-key={}", own.key.display()),
+            "--require-secure-transport=ON".to_owned(),
+        ];
+        Self::start_with(if mutual { "REQUIRE X509" } else { "REQUIRE SSL" }, &settings)
+    }
+
+    fn start_with(require: &str, settings: &[String]) -> Result<Self> {
         let folder = folder("mariadb")?;
         let data = format!("--datadir={}", folder.path().join("data").display());
         // At its start a server removes the temporary tables of all others there.
@@ -45,7 +67,7 @@ impl MariaDb {
                 &first,
                 format!(
                     "CREATE DATABASE {database};\n\
-                     CREATE USER '{user}'@'%' IDENTIFIED BY '{password}';\n\
+                     CREATE USER '{user}'@'%' IDENTIFIED BY '{password}' {require};\n\
                      GRANT ALL ON {database}.* TO '{user}'@'%';\n"
                 ),
             )?;
@@ -61,6 +83,7 @@ impl MariaDb {
             command.arg(format!("--socket={}", folder.join("socket").display()));
             command.arg(format!("--pid-file={}", folder.join("pid").display()));
             command.arg(format!("--init-file={}", first.display()));
+            command.args(settings);
             command.args(["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve"]);
             Ok(command)
         })?;

@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 use fs_err as fs;
 
+use crate::Authority;
 use crate::server::{Server, folder, program, run};
 
 /// An MQTT broker.
@@ -25,6 +26,26 @@ impl Mosquitto {
     ///
     /// Fails when it is not installed or does not start.
     pub fn start() -> Result<Self> {
+        Self::start_with("")
+    }
+
+    /// The same for connections over TLS only, as `localhost`; `mutual`: it asks
+    /// clients for a certificate of the same authority.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not installed or does not start.
+    pub fn with_tls(authority: &Authority, mutual: bool) -> Result<Self> {
+        let own = authority.issue(&["localhost"])?;
+        Self::start_with(&format!(
+            "cafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate {mutual}\n",
+            authority.certificate().display(),
+            own.certificate.display(),
+            own.key.display(),
+        ))
+    }
+
+    fn start_with(settings_of_listener: &str) -> Result<Self> {
         let folder = folder("mosquitto")?;
         let passwords = folder.path().join("passwords");
         let create = ["-b".into(), "-c".into(), passwords.clone().into_os_string()];
@@ -35,8 +56,8 @@ impl Mosquitto {
             fs::write(
                 &settings,
                 format!(
-                    "user root\nlistener {port} 127.0.0.1\nallow_anonymous false\n\
-                     password_file {}\npersistence false\n",
+                    "user root\nlistener {port} 127.0.0.1\n{settings_of_listener}\
+                     allow_anonymous false\npassword_file {}\npersistence false\n",
                     passwords.display()
                 ),
             )?;

@@ -1,9 +1,11 @@
 //! Redis.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
 
+use crate::Authority;
 use crate::server::{Server, folder, program};
 
 /// A Redis server without data.
@@ -31,11 +33,30 @@ impl Redis {
         Self::start_with(&["--requirepass", password])
     }
 
+    /// A server for connections over TLS only, as `localhost`; `mutual`: it asks
+    /// clients for a certificate of the same authority.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not installed or does not start.
+    pub fn with_tls(authority: &Authority, mutual: bool) -> Result<Self> {
+        let own = authority.issue(&["localhost"])?;
+        let server = Server::start(folder("redis")?, |folder, port| {
+            let mut command = plain(folder)?;
+            command.args(["--port", "0", "--tls-port", &port.to_string()]);
+            command.arg("--tls-cert-file").arg(own.certificate);
+            command.arg("--tls-key-file").arg(own.key);
+            command.arg("--tls-ca-cert-file").arg(authority.certificate());
+            command.args(["--tls-auth-clients", if mutual { "yes" } else { "no" }]);
+            Ok(command)
+        })?;
+        Ok(Self { server })
+    }
+
     fn start_with(arguments: &[&str]) -> Result<Self> {
         let server = Server::start(folder("redis")?, |folder, port| {
-            let mut command = Command::new(program("redis-server")?);
-            command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-            command.arg("--dir").arg(folder).arg("--port").arg(port.to_string()).args(arguments);
+            let mut command = plain(folder)?;
+            command.arg("--port").arg(port.to_string()).args(arguments);
             Ok(command)
         })?;
         Ok(Self { server })
@@ -50,4 +71,12 @@ impl Redis {
     pub fn address(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port())
     }
+}
+
+/// A server without data.
+fn plain(folder: &Path) -> Result<Command> {
+    let mut command = Command::new(program("redis-server")?);
+    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]);
+    command.arg(folder);
+    Ok(command)
 }

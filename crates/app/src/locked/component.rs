@@ -8,6 +8,10 @@ use serde_json::Value;
 use super::content::{LockedFile, LockedSource};
 use crate::{Problems, http_hosts};
 
+/// Where a component says which trigger type composes it with its
+/// [`LockedComponent::trigger_dependencies`].
+pub(crate) const RESOLVED_BY: &str = "resolve-trigger-dependencies-using";
+
 /// A component.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LockedComponent {
@@ -110,6 +114,20 @@ impl ComponentMetadata {
 }
 
 impl LockedComponent {
+    /// Whether it is to be composed with others.
+    pub fn is_uncomposed(&self) -> bool {
+        !self.dependencies.is_empty() || !self.trigger_dependencies.is_empty()
+    }
+
+    /// Everything it is to be composed with is part of it now.
+    pub(crate) fn set_composed(&mut self) {
+        self.dependencies.clear();
+        for (role, _) in std::mem::take(&mut self.trigger_dependencies) {
+            self.host_requirements.remove(&role);
+        }
+        self.metadata.other.remove(RESOLVED_BY);
+    }
+
     /// The hosts it may connect to, in the form of `allowed_outbound_hosts`, with
     /// those of the older `allowed_http_hosts` at the end.
     ///

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Component, Manifest};
+use super::{Component, Dependency, Manifest};
+use crate::locked::RESOLVED_BY;
 use crate::retention::chaining_target;
 use crate::{
     AppMetadata, ComponentMetadata, LockedApp, LockedComponent, LockedDependency, LockedFile,
@@ -29,9 +30,9 @@ impl Manifest {
                 locked_component(id, component, source, files)
             })
             .collect();
-        let chaining = components.iter().any(|component| !component.host_requirements.is_empty());
+        let requires = components.iter().any(|component| !component.host_requirements.is_empty());
         LockedApp {
-            must_understand: chaining
+            must_understand: requires
                 .then_some(MustUnderstand::ComponentHostRequirements)
                 .into_iter()
                 .collect(),
@@ -87,6 +88,9 @@ fn locked_component(
     let description = (!component.description.is_empty()).then(|| component.description.clone());
     let chains =
         component.allowed_outbound_hosts.iter().any(|host| chaining_target(host).is_some());
+    let composed = &component.trigger_dependencies;
+    let resolved_by = (!composed.by_role.is_empty())
+        .then(|| (RESOLVED_BY.to_owned(), Value::from(composed.trigger_type.clone())));
     LockedComponent {
         id: id.to_owned(),
         metadata: ComponentMetadata {
@@ -97,7 +101,7 @@ fn locked_component(
             databases: component.sqlite_databases.clone(),
             description,
             key_value_stores: component.key_value_stores.clone(),
-            other: BTreeMap::new(),
+            other: resolved_by.into_iter().collect(),
         },
         source,
         env: component.environment.clone(),
@@ -106,19 +110,28 @@ fn locked_component(
         dependencies: component
             .dependencies
             .iter()
-            .map(|(name, dependency)| {
-                let locked = LockedDependency {
-                    source: LockedSource::default(),
-                    export: dependency.export.clone(),
-                    inherit: dependency.inherit.clone(),
-                };
-                (name.clone(), locked)
-            })
+            .map(|(name, dependency)| (name.clone(), locked_dependency(dependency)))
             .collect(),
         host_requirements: chains
-            .then(|| (SERVICE_CHAINING.to_owned(), Value::from("required")))
+            .then_some(SERVICE_CHAINING)
             .into_iter()
+            // Each of its roles is a feature of the same name.
+            .chain(composed.by_role.keys().map(String::as_str))
+            .map(|feature| (feature.to_owned(), Value::from("required")))
             .collect(),
-        trigger_dependencies: BTreeMap::new(),
+        trigger_dependencies: composed
+            .by_role
+            .iter()
+            .map(|(role, all)| (role.clone(), all.iter().map(locked_dependency).collect()))
+            .collect(),
+    }
+}
+
+/// The caller fills in where it is.
+fn locked_dependency(dependency: &Dependency) -> LockedDependency {
+    LockedDependency {
+        source: LockedSource::default(),
+        export: dependency.export.clone(),
+        inherit: dependency.inherit.clone(),
     }
 }

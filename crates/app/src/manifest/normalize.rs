@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::dependency::DependencySource;
-use super::{Component, Manifest, Trigger, id};
+use super::dependency::{Dependency, DependencySource};
+use super::{Component, Manifest, Trigger, id, trigger_dependencies};
 use crate::Problems;
 use crate::template::{Template, check_variable_name};
 
@@ -15,6 +15,8 @@ pub(super) struct RawTrigger {
     pub(super) id: String,
     pub(super) trigger_type: String,
     pub(super) component: Option<Specs>,
+    /// What is composed with the component, by role.
+    pub(super) dependencies: BTreeMap<String, Vec<Dependency>>,
     /// Further components by role.
     pub(super) roles: BTreeMap<String, Vec<Specs>>,
     pub(super) config: Map<String, Value>,
@@ -45,6 +47,7 @@ pub(super) fn add_triggers(
             ids.insert(trigger.id.clone());
         }
     }
+    let mut composed = BTreeMap::new();
     for mut trigger in triggers {
         let count = usize::from(trigger.component.is_some())
             + trigger.roles.values().map(Vec::len).sum::<usize>();
@@ -62,12 +65,16 @@ pub(super) fn add_triggers(
                 .collect();
             trigger.config.insert("components".to_owned(), Value::Object(roles));
         }
+        if !trigger.dependencies.is_empty() {
+            composed.insert(trigger.id.clone(), trigger.dependencies);
+        }
         manifest.triggers.push(Trigger {
             id: trigger.id,
             trigger_type: trigger.trigger_type,
             config: trigger.config,
         });
     }
+    trigger_dependencies::move_to_components(manifest, composed, problems);
 }
 
 /// `<component>-<type>-trigger` where that is free, else `<type>-trigger<N>`.
@@ -124,7 +131,10 @@ impl Manifest {
                 problems.push(format!("component id {problem}"));
             }
             self.check_variables(id, component, problems);
-            for (name, dependency) in &component.dependencies {
+            let of_trigger = component.trigger_dependencies.by_role.iter();
+            let of_trigger =
+                of_trigger.flat_map(|(role, all)| all.iter().map(move |one| (role, one)));
+            for (name, dependency) in component.dependencies.iter().chain(of_trigger) {
                 if let DependencySource::Component(other) = &dependency.source
                     && !self.components.contains_key(other)
                 {
@@ -136,8 +146,7 @@ impl Manifest {
             }
         }
         for trigger in &self.triggers {
-            let named = trigger.config.get("component").and_then(Value::as_str);
-            if let Some(component) = named
+            if let Some(component) = trigger.component()
                 && !self.components.contains_key(component)
             {
                 problems.push(format!(

@@ -315,3 +315,70 @@ proptest::proptest! {
         let _ = parse(&text);
     }
 }
+
+const MIDDLEWARE: &str = r#"
+spin_manifest_version = 2
+application = { name = "m" }
+[[trigger.http]]
+route = "/one"
+component = "one"
+dependencies.middleware = [{ path = "outer.wasm", inherit_configuration = true }, { component = "other" }]
+[[trigger.http]]
+route = "/two"
+component = "two"
+dependencies.middleware = [{ path = "outer.wasm" }]
+[[trigger.http]]
+id = "second"
+route = "/two/again"
+component = "two"
+dependencies.middleware = [{ component = "other" }]
+[[trigger.http]]
+route = "/two/plain"
+component = "two"
+[component.one]
+source = "one.wasm"
+[component.two]
+source = "two.wasm"
+[component.other]
+source = "other.wasm"
+"#;
+
+#[test]
+fn what_triggers_compose_belongs_to_components_of_their_own() {
+    let manifest = parse(MIDDLEWARE).unwrap();
+    let started: Vec<_> = manifest.triggers.iter().filter_map(Trigger::component).collect();
+    assert_eq!(started, ["one", "two-for-two-http-trigger", "two-for-second", "two"]);
+    let of = |id: &str| &manifest.components[id].trigger_dependencies;
+    assert_eq!(of("one").by_role["middleware"].len(), 2);
+    assert_eq!(of("one").by_role["middleware"][0].inherit, Inherit::All);
+    assert_eq!(of("two-for-second").by_role["middleware"].len(), 1);
+    assert_eq!(*of("two"), TriggerDependencies::default());
+
+    let app = manifest.lock(|_, _| (LockedSource::default(), Vec::new()));
+    let json: Value = serde_json::from_slice(&app.to_json().unwrap()).unwrap();
+    assert_eq!(json["spin_lock_version"], 1);
+    assert_eq!(json["must_understand"], json!(["component_host_requirements"]));
+    let one = &json["components"][0];
+    assert_eq!(one["id"], "one");
+    assert_eq!(one["host_requirements"], json!({ "middleware": "required" }));
+    assert_eq!(one["metadata"], json!({ "resolve-trigger-dependencies-using": "http" }));
+    assert_eq!(one["trigger_dependencies"]["middleware"][0]["inherit"], "All");
+    assert_eq!(one["trigger_dependencies"]["middleware"][1]["export"], Value::Null);
+    let trigger = json["triggers"][0]["trigger_config"].clone();
+    assert_eq!(trigger, json!({ "component": "one", "route": "/one" }));
+}
+
+#[test]
+fn middleware_that_cannot_be_used_is_named() {
+    for (list, expected) in [
+        ("{ path = \"x\" }", "must be a list"),
+        ("[\"1.0.0\"]", "must name a `package`"),
+        ("[{ path = \"x\", export = \"e\" }]", "cannot choose an `export`"),
+        ("[{ component = \"nobody\" }]", "\"nobody\", which does not exist"),
+        ("[{ path = \"x\", what = 1 }]", "unknown field \"what\""),
+    ] {
+        let text = MIDDLEWARE.replace("[{ component = \"other\" }]", list);
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{list}: {error}");
+    }
+}

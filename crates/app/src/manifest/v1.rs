@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::build::{file_mount, object, source};
 use super::v2::{BuildTable, VariableTable, variables};
-use super::{Application, Component, Manifest, ManifestError, Trigger, id};
+use super::{Application, Component, Manifest, ManifestError, Trigger, TriggerDependencies, id};
 use crate::{Problems, http_hosts};
 
 #[derive(Deserialize)]
@@ -132,5 +132,6 @@ fn component(id: &str, table: ComponentTable, problems: &mut Problems) -> Compon
         ai_models: table.ai_models,
         build: table.build.map(BuildTable::into_json),
         dependencies: BTreeMap::new(),
+        trigger_dependencies: TriggerDependencies::default(),
     }
 }

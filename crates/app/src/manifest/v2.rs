@@ -7,7 +7,10 @@ use serde::de::IgnoredAny;
 
 use super::build::{file_mount, json, object, source};
 use super::normalize::{RawTrigger, Specs};
-use super::{Application, Component, Manifest, ManifestError, dependency, id, normalize};
+use super::{
+    Application, Component, Manifest, ManifestError, TriggerDependencies, dependency, id,
+    normalize, trigger_dependencies,
+};
 use crate::template::check_variable_name;
 use crate::{Problems, Variable, http_hosts};
 
@@ -190,6 +193,8 @@ fn trigger(
     };
     let what = format!("{trigger_type} trigger {id:?}");
     let component = table.remove("component").and_then(|value| spec(&what, value, problems));
+    let dependencies = table.remove("dependencies");
+    let dependencies = dependencies.map(|value| trigger_dependencies::read(&what, value, problems));
     let mut roles = BTreeMap::new();
     match table.remove("components") {
         None => {}
@@ -210,6 +215,7 @@ fn trigger(
         id,
         trigger_type: trigger_type.to_owned(),
         component,
+        dependencies: dependencies.unwrap_or_default(),
         roles,
         config: object(table),
     })
@@ -276,5 +282,6 @@ fn component(id: &str, table: ComponentTable, problems: &mut Problems) -> Compon
         ai_models: table.ai_models,
         build: table.build.map(BuildTable::into_json),
         dependencies,
+        trigger_dependencies: TriggerDependencies::default(),
     }
 }

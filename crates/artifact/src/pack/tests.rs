@@ -74,6 +74,10 @@ fn comparable(artifact: &Artifact) -> Value {
     let mut app = artifact.app.clone();
     app.metadata.origin = None;
     for component in &mut app.components {
+        let of_trigger = component.trigger_dependencies.values_mut().flatten();
+        for dependency in component.dependencies.values_mut().chain(of_trigger) {
+            dependency.source.content.inline = None;
+        }
         for file in &mut component.files {
             file.content.inline = None;
         }
@@ -201,16 +205,34 @@ fn too_many_layers_become_archives() {
 }
 
 #[test]
-fn dependencies_are_refused_with_what_to_do() {
+fn what_is_not_composed_yet_reads_back_with_its_parts_and_composed_without() {
     let root = app_folder(&one_component(&[]));
-    fs_err::write(root.path().join("dep.wasm"), WASM).unwrap();
+    for part in ["dep", "outer", "inner"] {
+        let wasm = [WASM, part.repeat(60).as_bytes()].concat();
+        fs_err::write(root.path().join(format!("{part}.wasm")), wasm).unwrap();
+    }
     let path = root.path().join("spin.toml");
-    let mut manifest = fs_err::read_to_string(&path).unwrap();
-    manifest += "dependencies = { \"a:b\" = { path = \"dep.wasm\" } }\n";
+    let manifest = fs_err::read_to_string(&path).unwrap().replace(
+        "component = \"main\"\n",
+        "component = \"main\"\ndependencies.middleware = [{ path = \"outer.wasm\" }, { path = \
+         \"inner.wasm\", inherit_configuration = true }]\n",
+    ) + "dependencies = { \"a:b\" = { path = \"dep.wasm\" } }\n";
     fs_err::write(&path, manifest).unwrap();
-    let artifact = local::load(root.path(), None).unwrap();
-    let error = pack(&artifact, &options(false)).unwrap_err().to_string();
-    assert!(error.contains("does not compose") && error.contains("spin registry push"), "{error}");
+    let mut artifact = local::load(root.path(), None).unwrap();
+    let (packed, read) = round_trip(&artifact, false, root.path());
+    assert_eq!(packed.manifest.layers.len(), 5);
+    assert_eq!(comparable(&artifact), comparable(&read));
+    assert_eq!(read.app.lock_version(), 1);
+    let digest_of = |artifact: &Artifact| artifact.uncomposed().next().unwrap().1.digest();
+    assert_eq!(digest_of(&artifact), digest_of(&read));
+
+    artifact.set_composed("main", Blob::from_bytes([WASM, b"whole"].concat()));
+    let again = root.path().join("again");
+    let (packed, read) = round_trip(&artifact, false, &again);
+    assert_eq!(packed.manifest.layers.len(), 2);
+    assert_eq!(comparable(&artifact), comparable(&read));
+    assert!(read.uncomposed().next().is_none());
+    assert_eq!(read.app.lock_version(), 0);
 }
 
 #[test]

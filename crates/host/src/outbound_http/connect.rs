@@ -1,8 +1,7 @@
-//! Connections for the HTTP client: names are resolved once, the addresses are
-//! checked, and only checked addresses are connected to.
+//! Connections for the HTTP client: each is made with the permit of the request
+//! that needs it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,22 +12,22 @@ use http::uri::Scheme;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use outbound_hosts::{BlockedNetworks, Grant};
+use outbound_network::{ConnectError as NetworkError, Limit, Permit, Share, secure};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
-use tokio_rustls::TlsConnector;
+use tokio::sync::watch;
 use wasmtime_wasi_http::Error;
 
 /// How the request that needs a connection wants it made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct ConnectOptions {
-    /// For name resolution, connecting and the TLS handshake together.
-    pub(super) timeout: Duration,
     /// What allowed the request.
-    pub(super) grant: Grant,
+    pub(super) permit: Permit,
+    /// For a share of the limit; and again for name resolution, connecting and the
+    /// TLS handshake together.
+    pub(super) timeout: Duration,
+    /// Ends when the request needs the connection no longer.
+    pub(super) wanted: watch::Receiver<()>,
 }
 
 tokio::task_local! {
@@ -42,57 +41,47 @@ tokio::task_local! {
 pub(super) enum ConnectError {
     #[error("the request carries no connection options")]
     NoOptions,
-    #[error("the URL has no host")]
-    NoHost,
-    #[error("the name cannot be resolved")]
-    Resolve(#[source] io::Error),
-    #[error("all addresses of the name are blocked")]
-    Prohibited,
-    #[error("cannot connect")]
-    Connect(#[source] io::Error),
-    #[error("timed out")]
-    Timeout,
-    #[error("no TLS settings")]
-    TlsSettings(#[source] rustls::Error),
-    #[error("the TLS handshake failed")]
-    Tls(#[source] io::Error),
+    #[error("the request was answered over another connection")]
+    NotWanted,
+    #[error("all connections that the runtime configuration permits are in use")]
+    LimitReached,
+    #[error(transparent)]
+    Network(#[from] NetworkError),
 }
 
 impl ConnectError {
     /// What the guest is told.
     pub(super) fn code(&self) -> Error {
         match self {
-            Self::NoOptions | Self::TlsSettings(_) => Error::ConfigurationError,
-            Self::NoHost => Error::HttpRequestUriInvalid,
-            Self::Resolve(_) => {
-                Error::DnsError { rcode: Some("address not available".to_owned()), info_code: None }
-            }
-            Self::Prohibited => Error::DestinationIpProhibited,
-            Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
-                Error::ConnectionTimeout
-            }
-            Self::Connect(_) => Error::ConnectionRefused,
-            Self::Timeout => Error::ConnectionTimeout,
-            Self::Tls(error) => tls_code(error),
+            Self::NoOptions | Self::NotWanted => Error::ConfigurationError,
+            Self::LimitReached => Error::ConnectionLimitReached,
+            Self::Network(error) => network_code(error),
         }
     }
 }
 
-fn tls_code(error: &io::Error) -> Error {
-    let source = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    match source {
-        Some(rustls::Error::InvalidCertificate(_)) => Error::TlsCertificateError,
-        _ => Error::TlsProtocolError,
+fn network_code(error: &NetworkError) -> Error {
+    match error {
+        NetworkError::Resolve { .. } => {
+            let rcode = Some("address not available".to_owned());
+            Error::DnsError { rcode, info_code: Some(0) }
+        }
+        NetworkError::Blocked { .. } => Error::DestinationIpProhibited,
+        NetworkError::Connect { source, .. } if source.kind() == io::ErrorKind::TimedOut => {
+            Error::ConnectionTimeout
+        }
+        NetworkError::Connect { .. } => Error::ConnectionRefused,
+        NetworkError::Timeout => Error::ConnectionTimeout,
+        NetworkError::TlsSettings(_) => Error::ConfigurationError,
+        // Whatever is wrong with the certificate, as in Spin.
+        NetworkError::Tls { .. } => Error::TlsProtocolError,
     }
 }
 
 /// Makes the connections of the client.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Connector {
-    /// Made by the first request over TLS: reading the node's certificates takes
-    /// milliseconds and a megabyte.
-    tls: Arc<OnceCell<Arc<ClientConfig>>>,
-    blocked: Arc<BlockedNetworks>,
+    pub(super) limit: Limit,
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -105,95 +94,39 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let options = CONNECT.try_with(|options| *options);
-        let connector = self.clone();
+        let options = CONNECT.try_with(ConnectOptions::clone);
+        let limit = self.limit.clone();
         Box::pin(async move {
-            let options = options.map_err(|_| ConnectError::NoOptions)?;
-            tokio::time::timeout(options.timeout, connector.connect(&uri, options.grant))
+            let mut options = options.map_err(|_| ConnectError::NoOptions)?;
+            // A request that got another connection meanwhile must not stand in
+            // the queue for this one.
+            let share = tokio::select! {
+                share = limit.share(options.timeout) => share.ok_or(ConnectError::LimitReached)?,
+                _ = options.wanted.changed() => return Err(ConnectError::NotWanted),
+            };
+            let connecting = connect(&options.permit, uri.scheme() == Some(&Scheme::HTTPS), share);
+            tokio::time::timeout(options.timeout, connecting)
                 .await
-                .map_err(|_| ConnectError::Timeout)?
+                .map_err(|_| NetworkError::Timeout)?
+                .map_err(ConnectError::Network)
         })
     }
 }
 
-impl Connector {
-    /// A connector that leads nowhere into `blocked`.
-    pub(super) fn new(blocked: BlockedNetworks) -> Self {
-        Self { tls: Arc::default(), blocked: Arc::new(blocked) }
+async fn connect(
+    permit: &Permit,
+    secured: bool,
+    share: Share,
+) -> Result<OutboundStream, NetworkError> {
+    let stream = permit.connect().await?;
+    if !secured {
+        return Ok(OutboundStream::new(stream, false, share));
     }
-
-    async fn connect(&self, uri: &Uri, grant: Grant) -> Result<OutboundStream, ConnectError> {
-        let host = uri.host().ok_or(ConnectError::NoHost)?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let secure = uri.scheme() == Some(&Scheme::HTTPS);
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let stream = tcp(host, port, grant, &self.blocked).await?;
-        if !secure {
-            return Ok(OutboundStream { io: TokioIo::new(Box::new(stream)), http2: false });
-        }
-        let config = self.tls.get_or_try_init(load_tls).await?;
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
-        let stream = TlsConnector::from(Arc::clone(config))
-            .connect(name, stream)
-            .await
-            .map_err(ConnectError::Tls)?;
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(OutboundStream { io: TokioIo::new(Box::new(stream)), http2 })
-    }
-}
-
-/// Connects to the first address of `host` that answers and may be connected to.
-async fn tcp(
-    host: &str,
-    port: u16,
-    grant: Grant,
-    blocked: &BlockedNetworks,
-) -> Result<TcpStream, ConnectError> {
-    let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
-        Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => {
-            tokio::net::lookup_host((host, port)).await.map_err(ConnectError::Resolve)?.collect()
-        }
-    };
-    if addresses.is_empty() {
-        return Err(ConnectError::Resolve(io::ErrorKind::NotFound.into()));
-    }
-    let mut failure = ConnectError::Prohibited;
-    for address in addresses {
-        if !blocked.permit(address.ip(), grant) {
-            continue;
-        }
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // A failure costs latency, nothing else.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Err(error) => failure = ConnectError::Connect(error),
-        }
-    }
-    Err(failure)
-}
-
-/// Certificates of the platform (the pod's bundle) and Mozilla's.
-async fn load_tls() -> Result<Arc<ClientConfig>, ConnectError> {
-    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let native = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
-    if let Ok(native) = native {
-        for error in native.errors {
-            tracing::debug!(%error, "a certificate of the platform cannot be read");
-        }
-        roots.add_parsable_certificates(native.certs);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(ConnectError::TlsSettings)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut config = ClientConfig::clone(&*permit.tls().config().await?);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    let stream = secure(Arc::new(config), permit.host(), stream).await?;
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok(OutboundStream::new(stream, http2, share))
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -203,6 +136,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(super) struct OutboundStream {
     io: TokioIo<Box<dyn Stream>>,
     http2: bool,
+    _share: Share,
+}
+
+impl OutboundStream {
+    fn new(stream: impl Stream + 'static, http2: bool, share: Share) -> Self {
+        Self { io: TokioIo::new(Box::new(stream)), http2, _share: share }
+    }
 }
 
 impl Connection for OutboundStream {

@@ -7,6 +7,10 @@ use super::*;
 
 const PER_ADDRESS: usize = 3;
 
+fn limited(connections: usize) -> Limit {
+    Limit::new(Some(connections), Arc::default())
+}
+
 #[derive(Clone, Default)]
 struct Fake {
     closed: Arc<AtomicBool>,
@@ -45,7 +49,7 @@ fn same(one: &Fake, other: &Fake) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_reset_and_kept_for_the_same_component_and_address() {
-    let pool = Pool::new(PER_ADDRESS, None);
+    let pool = Pool::new(PER_ADDRESS, Limit::unlimited());
     let first = lease(&pool, key("a", "x")).await;
     let connection = first.clone();
     drop(first);
@@ -59,14 +63,14 @@ async fn a_connection_is_reset_and_kept_for_the_same_component_and_address() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_in_use_is_not_shared() {
-    let pool = Pool::new(PER_ADDRESS, None);
+    let pool = Pool::new(PER_ADDRESS, Limit::unlimited());
     let first = lease(&pool, key("a", "x")).await;
     assert!(!same(&*lease(&pool, key("a", "x")).await, &first));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_closed_or_was_left_in_a_call_is_not_kept() {
-    let pool = Pool::new(PER_ADDRESS, None);
+    let pool = Pool::new(PER_ADDRESS, Limit::unlimited());
     let first = lease(&pool, key("a", "x")).await;
     first.call().finish();
     let _ = first.call();
@@ -84,7 +88,7 @@ async fn a_connection_that_is_closed_or_was_left_in_a_call_is_not_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_connections_are_closed_after_a_while_and_addresses_forgotten() {
-    let pool = Pool::new(PER_ADDRESS, None);
+    let pool = Pool::new(PER_ADDRESS, Limit::unlimited());
     let first = lease(&pool, key("a", "x")).await;
     let connection = first.clone();
     drop(first);
@@ -97,7 +101,7 @@ async fn idle_connections_are_closed_after_a_while_and_addresses_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn one_more_than_an_address_may_have_waits_and_then_fails() {
-    let pool = Pool::new(PER_ADDRESS, None);
+    let pool = Pool::new(PER_ADDRESS, Limit::unlimited());
     let mut leases = Vec::new();
     for _ in 0..PER_ADDRESS {
         leases.push(lease(&pool, key("a", "x")).await);
@@ -113,7 +117,7 @@ async fn one_more_than_an_address_may_have_waits_and_then_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn the_limit_of_a_pool_counts_all_its_connections() {
-    let pool = Pool::new(PER_ADDRESS, Some(2));
+    let pool = Pool::new(PER_ADDRESS, limited(2));
     let first = lease(&pool, key("a", "x")).await;
     let idle = first.clone();
     drop(first);
@@ -129,7 +133,7 @@ async fn the_limit_of_a_pool_counts_all_its_connections() {
 
 #[tokio::test(start_paused = true)]
 async fn the_number_of_idle_connections_is_limited() {
-    let pool = Pool::new(PER_ADDRESS, None);
+    let pool = Pool::new(PER_ADDRESS, Limit::unlimited());
     for number in 0..IDLE_LIMIT + 5 {
         drop(lease(&pool, key("a", &number.to_string())).await);
         settle().await;

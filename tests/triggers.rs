@@ -11,7 +11,7 @@ use integration_tests::containerd::{Containerd, RUNTIME, Version};
 use integration_tests::http;
 use integration_tests::process::{Running, free_address, wait_until};
 use integration_tests::registry::Registry;
-use integration_tests::servers::{Mosquitto, Redis};
+use integration_tests::servers::{Mosquitto, Moto, Redis};
 use integration_tests::spinlet::Spinlet;
 use integration_tests::workspace::guest;
 use rustix::process::Signal;
@@ -461,6 +461,136 @@ mod several {
         running.signal(Signal::TERM)?;
         assert_eq!(running.wait(SOON)?.code(), Some(0), "{}", running.output());
         assert_eq!(count(&running, "handled sleep 500"), 1);
+        Ok(())
+    }
+}
+
+/// Proved with Moto, a stand-in: SQS itself cannot be had here.
+mod sqs {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const READY: &str = "SQS queue https://sqs.eu-west-1.amazonaws.com/123456789012/orders";
+    const QUEUE: &str = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders";
+
+    /// A queue whose messages come again after two seconds.
+    fn queue() -> Result<Moto> {
+        let moto = Moto::start("sqs")?;
+        make_queue(&moto)?;
+        Ok(moto)
+    }
+
+    fn make_queue(moto: &Moto) -> Result<()> {
+        let attributes = json!({ "VisibilityTimeout": "2" });
+        let input = json!({ "QueueName": "orders", "Attributes": attributes });
+        moto.call("AmazonSQS.CreateQueue", &input).map(drop)
+    }
+
+    fn send(moto: &Moto, body: &str) -> Result<()> {
+        send_with(moto, body, json!({}))
+    }
+
+    fn send_with(moto: &Moto, body: &str, attributes: Value) -> Result<()> {
+        let input =
+            json!({ "QueueUrl": QUEUE, "MessageBody": body, "MessageAttributes": attributes });
+        moto.call("AmazonSQS.SendMessage", &input).map(drop)
+    }
+
+    /// How many messages the queue has, visible or not.
+    fn left(moto: &Moto) -> Result<u64> {
+        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        let input = json!({ "QueueUrl": QUEUE, "AttributeNames": names });
+        let answer = moto.call("AmazonSQS.GetQueueAttributes", &input)?;
+        let number = |name: &str| answer["Attributes"][name].as_str().unwrap_or("0").parse::<u64>();
+        Ok(number(names[0])? + number(names[1])?)
+    }
+
+    fn spinlet(moto: &Moto) -> Result<Spinlet> {
+        let spinlet = Spinlet::new()?.with_env("AWS_ENDPOINT_URL_SQS", moto.url());
+        Ok(spinlet.with_env("AWS_ACCESS_KEY_ID", "id").with_env("AWS_SECRET_ACCESS_KEY", "key"))
+    }
+
+    #[test]
+    fn messages_of_queues_reach_guests_of_both_kinds_and_are_deleted_or_left() -> Result<()> {
+        for name in ["sqs-messages", "sqs-messages-async"] {
+            let moto = queue()?;
+            let spinlet = spinlet(&moto)?;
+            let mut running = up(&spinlet, &[&app(name)?], READY)?;
+            let attributes = json!({
+                "size": { "DataType": "Number", "StringValue": "7" },
+                "bytes": { "DataType": "Binary", "BinaryValue": "AAH/" },
+            });
+            send_with(&moto, "with attributes", attributes)?;
+            wait_for(&running, "handled with attributes.")?;
+            for line in [
+                "ApproximateReceiveCount is None MessageAttributeValue::Str(\"1\").",
+                "size is Some(\"Number\") MessageAttributeValue::Str(\"7\").",
+                "bytes is Some(\"Binary\") MessageAttributeValue::Binary([0, 1, 255]).",
+            ] {
+                wait_for(&running, line)?;
+            }
+            for n in 0..20 {
+                send(&moto, &format!("number {n}"))?;
+            }
+            for n in 0..20 {
+                wait_for(&running, &format!("handled number {n}."))?;
+            }
+            // What was handled is gone, what was not comes again.
+            wait_until(SOON, || Ok((left(&moto)? == 0).then_some(())))?;
+            for body in ["leave", "fail", "panic"] {
+                send(&moto, body)?;
+            }
+            wait_for(&running, "the guest answered with an error: asked to fail")?;
+            wait_for(&running, "asked to panic")?;
+            wait_until(SOON, || Ok((count(&running, "handled leave.") >= 2).then_some(())))?;
+            assert_eq!(left(&moto)?, 3);
+            running.signal(Signal::TERM)?;
+            assert_eq!(running.wait(SOON)?.code(), Some(0), "{}", running.output());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_message_stays_with_its_guest_until_it_is_handled() -> Result<()> {
+        let moto = queue()?;
+        let spinlet = spinlet(&moto)?;
+        let mut running = up(&spinlet, &[&app("sqs-messages")?], READY)?;
+        // More than twice as long as messages stay invisible by themselves.
+        send(&moto, "sleep 5000")?;
+        wait_for(&running, "handled sleep 5000.")?;
+        wait_until(SOON, || Ok((left(&moto)? == 0).then_some(())))?;
+        assert_eq!(count(&running, "asleep"), 1, "{}", running.output());
+        send(&moto, "sleep 1500")?;
+        wait_until(SOON, || Ok((count(&running, "asleep") == 2).then_some(())))?;
+        running.signal(Signal::TERM)?;
+        assert_eq!(running.wait(SOON)?.code(), Some(0), "{}", running.output());
+        wait_for(&running, "handled sleep 1500.")?;
+        assert_eq!(left(&moto)?, 0, "it is deleted before the app ends");
+        Ok(())
+    }
+
+    #[test]
+    fn a_service_that_restarts_is_found_again() -> Result<()> {
+        let mut moto = queue()?;
+        let spinlet = spinlet(&moto)?;
+        let running = up(&spinlet, &[&app("sqs-messages")?], READY)?;
+        moto.stop();
+        wait_for(&running, "cannot receive messages")?;
+        moto.start_again()?;
+        make_queue(&moto)?;
+        send(&moto, "again")?;
+        wait_for(&running, "handled again.")
+    }
+
+    #[test]
+    fn an_app_whose_queue_is_not_there_does_not_start() -> Result<()> {
+        let moto = Moto::start("sqs")?;
+        let finished = spinlet(&moto)?.finish(&["up", &app("sqs-messages")?])?;
+        assert_eq!(finished.status.code(), Some(1), "{}", finished.text());
+        for text in ["cannot receive messages of the SQS queue", QUEUE] {
+            assert!(finished.stderr.contains(text), "{}", finished.stderr);
+        }
         Ok(())
     }
 }

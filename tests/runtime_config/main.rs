@@ -17,6 +17,7 @@ use integration_tests::containerd::{Containerd, Version};
 use integration_tests::http::{self, request};
 use integration_tests::process::{Running, free_address, wait_until};
 use integration_tests::registry::Registry;
+use integration_tests::servers::Moto;
 use integration_tests::spinlet::{Served, Spinlet};
 use integration_tests::stand_in::{Answer, Asked, StandIn};
 use integration_tests::workspace::{guest, system_program, tool};
@@ -141,51 +142,26 @@ fn a_store_whose_server_is_gone_is_an_error_of_the_call_and_comes_back() -> Resu
     up.expect("/get?key=k", 500, "refused")
 }
 
-/// Moto, which stands in for DynamoDB: another implementation of its protocol that
-/// does not check signatures.
-struct Moto {
-    url: String,
-    _process: Running,
-    _folder: tempfile::TempDir,
-}
-
-impl Moto {
-    /// With the table `carts`.
-    fn start() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("spinlet-test-").tempdir()?;
-        let address = free_address()?;
-        let mut command = Command::new(tool("moto")?.join("bin/moto_server"));
-        command.args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
-        let process = Running::start(&mut command, &folder.path().join("moto.log"))?;
-        let answers = || Ok(TcpStream::connect(address).ok());
-        wait_until(Duration::from_mins(1), answers).context("moto does not listen")?;
-        let table = json!({
-            "TableName": "carts",
-            "BillingMode": "PAY_PER_REQUEST",
-            "KeySchema": [{ "AttributeName": "PK", "KeyType": "HASH" }],
-            "AttributeDefinitions": [{ "AttributeName": "PK", "AttributeType": "S" }],
-        });
-        let headers = [
-            ("content-type", "application/x-amz-json-1.0"),
-            ("x-amz-target", "DynamoDB_20120810.CreateTable"),
-            (
-                "authorization",
-                "AWS4-HMAC-SHA256 Credential=id/20260101/eu-west-1/dynamodb/aws4_request",
-            ),
-        ];
-        let made = request(address, "POST", "/", &headers, table.to_string().as_bytes())?;
-        ensure!(made.status == 200, "{}", made.text());
-        Ok(Self { url: format!("http://{address}"), _process: process, _folder: folder })
-    }
+/// Moto with the table `carts`.
+fn moto_with_a_table() -> Result<Moto> {
+    let moto = Moto::start("dynamodb")?;
+    let table = json!({
+        "TableName": "carts",
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [{ "AttributeName": "PK", "KeyType": "HASH" }],
+        "AttributeDefinitions": [{ "AttributeName": "PK", "AttributeType": "S" }],
+    });
+    moto.call("DynamoDB_20120810.CreateTable", &table)?;
+    Ok(moto)
 }
 
 #[test]
 fn a_store_in_dynamodb_does_everything_a_store_does() -> Result<()> {
-    let moto = Moto::start()?;
+    let moto = moto_with_a_table()?;
     let config = "[key_value_store.default]\ntype = 'aws_dynamo'\nregion = 'eu-west-1'\n\
                   table = 'carts'\nconsistent_read = 'true'";
     let keys = format!("{config}\naccess_key = 'id'\nsecret_key_file = 'secret'");
-    let endpoint = format!("AWS_ENDPOINT_URL={}", moto.url);
+    let endpoint = format!("AWS_ENDPOINT_URL={}", moto.url());
     expect_a_whole_store(&Up::with("stores", &keys, &["--env", &endpoint])?)?;
     // The identity of a workload is told by the environment.
     let identity = ["AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=x", endpoint.as_str()];

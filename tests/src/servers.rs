@@ -1,5 +1,5 @@
-//! Servers that bring messages: the distribution's own, each on a private
-//! loopback port that it keeps when it is stopped and started again.
+//! Servers of the distribution, and a stand-in for AWS, each on a private loopback
+//! port that it keeps when it is stopped and started again.
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
+use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::http;
 use crate::process::{Running, free_address, output_of, wait_until};
-use crate::workspace::system_program;
+use crate::workspace::{system_program, tool};
 
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_mins(1);
 
 /// A server of one test; ends with the value.
 #[derive(Debug)]
@@ -137,5 +139,64 @@ impl Mosquitto {
         let mut command = Command::new(system_program("mosquitto_pub")?);
         command.args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", topic, "-m", message]);
         output_of(&mut command, START).map(drop)
+    }
+}
+
+/// Moto, which stands in for a service of AWS: another implementation of its
+/// protocol that does not check signatures and forgets everything when it ends.
+#[derive(Debug)]
+pub struct Moto {
+    server: Server,
+    service: &'static str,
+}
+
+impl Moto {
+    /// Starts a stand-in for `service`, such as `sqs`.
+    ///
+    /// # Errors
+    /// Fails when it is not installed or does not start.
+    pub fn start(service: &'static str) -> Result<Self> {
+        let mut moto = Self { server: Server::new()?, service };
+        moto.start_again()?;
+        Ok(moto)
+    }
+
+    /// Starts it on the port that it had.
+    ///
+    /// # Errors
+    /// Fails when it does not start.
+    pub fn start_again(&mut self) -> Result<()> {
+        let port = self.server.port.to_string();
+        let mut command = Command::new(tool("moto")?.join("bin/moto_server"));
+        command.args(["--host", "127.0.0.1", "--port", &port]);
+        self.server.start(&mut command)
+    }
+
+    /// Ends it; its port stays its own.
+    pub fn stop(&mut self) {
+        self.server.process = None;
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.server.port)
+    }
+
+    /// Calls an operation by its full name, such as `AmazonSQS.SendMessage`.
+    ///
+    /// # Errors
+    /// Fails when it is refused.
+    pub fn call(&self, operation: &str, input: &Value) -> Result<Value> {
+        let scope = format!("id/20260101/eu-west-1/{}/aws4_request", self.service);
+        let authorization = format!("AWS4-HMAC-SHA256 Credential={scope}");
+        let headers = [
+            ("content-type", "application/x-amz-json-1.0"),
+            ("x-amz-target", operation),
+            ("authorization", &authorization),
+        ];
+        let address = ([127, 0, 0, 1], self.server.port).into();
+        let answer = http::request(address, "POST", "/", &headers, input.to_string().as_bytes())?;
+        ensure!(answer.status == 200, "{operation}: {}", answer.text());
+        Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 }

@@ -82,6 +82,8 @@ impl AwsClient {
     /// Calls an operation by its full name, such as `DynamoDB_20120810.GetItem`,
     /// in `version` of the JSON protocol, `1.0` or `1.1`.
     ///
+    /// Operations without a result give null.
+    ///
     /// Cancel safety: dropping the call leaves open whether it was carried out.
     ///
     /// # Errors
@@ -97,6 +99,9 @@ impl AwsClient {
         let request = self.request(operation, version, input, &credentials)?;
         let response = self.client.send(request).await?;
         let (status, body) = (response.status(), response.body());
+        if status.is_success() && body.is_empty() {
+            return Ok(Value::Null);
+        }
         if status.is_success() {
             return serde_json::from_slice(body).map_err(AwsError::Form);
         }

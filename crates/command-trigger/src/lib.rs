@@ -90,7 +90,7 @@ fn command(
         format!("component {component:?} is no program: it exports no wasi:cli/run of 0.2 or 0.3")
     })?;
     let export = Export { interface: Some(interface), function: "run" };
-    let run = Handler::of(&linked, export, MessageSettings::default())
+    let run = Handler::of(TRIGGER_TYPE, &linked, export, MessageSettings::default())
         .map_err(|error| format!("component {component:?} {}", chain(&error)))?;
     let mut all = vec![component];
     all.extend(arguments);
@@ -137,12 +137,12 @@ impl Command {
             ..Program::default()
         };
         let store = self.run.component().new_program_store(0, program);
-        match self.run.call_in(store, ()).await {
+        match self.run.call_in(store, None, ()).await {
             Ok((Ok(()),)) => 0,
             Ok((Err(()),)) => 1,
             Err(Failure::Exited(code)) => u8::try_from(code).unwrap_or(u8::MAX),
             Err(failure) => {
-                self.run.failed(&failure);
+                self.run.failed(failure.reason(), &failure);
                 1
             }
         }

@@ -120,7 +120,7 @@ impl TriggerType for CronTriggers {
         for Configured { component, config, .. } in read(parts.app, problems) {
             let export = Export { interface: None, function: "handle-cron-event" };
             let guest = parts.link(&component).and_then(|linked| {
-                Guest::of(&linked, export, self.settings)
+                Guest::of(TRIGGER_TYPE, &linked, export, self.settings)
                     .map_err(|error| format!("component {component:?} {}", chain(&error)))
             });
             match guest {
@@ -197,7 +197,7 @@ impl Timer {
         let guest = Arc::clone(&self.guest);
         let timestamp = u64::try_from(Utc::now().timestamp()).unwrap_or_default();
         running.spawn(async move {
-            guest.handle((Metadata { timestamp },)).await;
+            guest.handle(TRIGGER_TYPE, (Metadata { timestamp },)).await;
         });
     }
 }

@@ -27,5 +27,5 @@ pub use epoch::{EpochTicker, Running, TICK, ticks};
 pub use fingerprint::Fingerprint;
 pub use limits::{
     InstanceLimiter, MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES,
-    MaxMemoryError, parse_max_instance_memory,
+    MaxMemoryError, OnGrowth, parse_max_instance_memory,
 };

@@ -1,5 +1,7 @@
 //! What one instance may take.
 
+use std::fmt;
+
 use wasmtime::{ResourceLimiter, Result};
 
 /// Most elements of all tables of an instance together: 16 MB of host memory.
@@ -21,13 +23,16 @@ pub const MAX_CORE_INSTANCES: usize = 10_000;
 /// A growth that was granted and that the system then could not carry out stays
 /// counted: wasmtime reports such failures also for growths that it never asked
 /// about, and a guest could use the difference to grow past its limit.
-#[derive(Debug)]
 pub struct InstanceLimiter {
     max_memory: u64,
     memory: u64,
     refused_memory: Option<u64>,
     table_elements: usize,
+    on_growth: Option<OnGrowth>,
 }
+
+/// Is told how many bytes an instance was granted.
+pub type OnGrowth = Box<dyn Fn(u64) + Send + Sync>;
 
 impl InstanceLimiter {
     /// Limits the memory to `max_memory` bytes; none leaves it to the
@@ -38,7 +43,15 @@ impl InstanceLimiter {
             memory: 0,
             refused_memory: None,
             table_elements: 0,
+            on_growth: None,
         }
+    }
+
+    /// Tells each growth of memory to `on_growth`.
+    #[must_use]
+    pub fn observed_by(mut self, on_growth: Option<OnGrowth>) -> Self {
+        self.on_growth = on_growth;
+        self
     }
 
     /// Bytes of memory that the instance has been granted so far. Linear memory
@@ -51,6 +64,18 @@ impl InstanceLimiter {
     /// saying why a guest failed. None when nothing was refused.
     pub fn refused_memory(&self) -> Option<u64> {
         self.refused_memory
+    }
+}
+
+impl fmt::Debug for InstanceLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { max_memory, memory, refused_memory, table_elements, on_growth: _ } = self;
+        f.debug_struct("InstanceLimiter")
+            .field("max_memory", max_memory)
+            .field("memory", memory)
+            .field("refused_memory", refused_memory)
+            .field("table_elements", table_elements)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,6 +97,9 @@ impl ResourceLimiter for InstanceLimiter {
             return Ok(false);
         }
         self.memory = total;
+        if let Some(on_growth) = &self.on_growth {
+            on_growth(growth);
+        }
         Ok(true)
     }
 
@@ -132,6 +160,9 @@ pub fn parse_max_instance_memory(value: &str) -> Result<u64, MaxMemoryError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     const PAGE: usize = 65536;
@@ -144,6 +175,20 @@ mod tests {
         assert!(!limiter.memory_growing(PAGE, 2 * PAGE, None).unwrap());
         assert_eq!(limiter.memory(), 3 * PAGE as u64);
         assert_eq!(limiter.refused_memory(), Some(4 * PAGE as u64));
+    }
+
+    #[test]
+    fn every_growth_that_is_granted_is_told() {
+        let told = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&told);
+        let observer: OnGrowth = Box::new(move |growth| {
+            count.fetch_add(growth, Ordering::Relaxed);
+        });
+        let mut limiter = InstanceLimiter::new(Some(3 * PAGE as u64)).observed_by(Some(observer));
+        assert!(limiter.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(!limiter.memory_growing(2 * PAGE, 4 * PAGE, None).unwrap());
+        assert!(limiter.memory_growing(2 * PAGE, 3 * PAGE, None).unwrap());
+        assert_eq!(told.load(Ordering::Relaxed), limiter.memory());
     }
 
     #[test]

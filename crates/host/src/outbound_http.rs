@@ -7,10 +7,12 @@
 mod client;
 mod connect;
 mod relative;
+mod traced;
 
 use std::sync::Arc;
 
 use outbound_hosts::{CHAINING_SUFFIX, Destination, SELF_HOST, default_port};
+use telemetry::Instance;
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
@@ -47,6 +49,8 @@ pub(crate) struct Outbound {
     pub(crate) component: Arc<ComponentContext>,
     /// How many components called each other before this instance was called.
     pub(crate) depth: u32,
+    /// What the instance tells; none when nobody listens.
+    pub(crate) told: Option<Arc<Instance>>,
 }
 
 type SentResponse = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
@@ -85,8 +89,20 @@ impl WasiHttpHooks for Outbound {
 }
 
 impl Outbound {
-    /// Sends `request`, whose URL is absolute, if the component may.
+    /// Sends `request`, whose URL is absolute, if the component may, as a span of
+    /// its own.
     pub(crate) async fn send(
+        &self,
+        mut request: http::Request<WasiBody>,
+        options: RequestOptions,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        let span = traced::begin(self, &mut request);
+        let sent = self.send_if_allowed(request, options).await;
+        traced::end(&span, &sent);
+        sent
+    }
+
+    async fn send_if_allowed(
         &self,
         request: http::Request<WasiBody>,
         options: RequestOptions,

@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use telemetry::{Instance, Stream};
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -56,15 +57,16 @@ impl Output {
         self.stdout.flush(deadline) & self.stderr.flush(deadline)
     }
 
-    /// Both streams of one instance.
-    pub(crate) fn instance(&self) -> (GuestStream, GuestStream) {
-        let stream = |sink: &Arc<Sink>| {
+    /// Both streams of one instance; its lines are `told`, too.
+    pub(crate) fn instance(&self, told: Option<&Arc<Instance>>) -> (GuestStream, GuestStream) {
+        let stream = |sink: &Arc<Sink>, stream| {
             GuestStream(Arc::new(LineBuffer {
                 sink: Arc::clone(sink),
+                told: told.map(|told| (Arc::clone(told), stream)),
                 partial: Mutex::new(Vec::new()),
             }))
         };
-        (stream(&self.stdout), stream(&self.stderr))
+        (stream(&self.stdout, Stream::Stdout), stream(&self.stderr, Stream::Stderr))
     }
 }
 
@@ -187,6 +189,8 @@ impl Sink {
 /// The unfinished line of one stream of one instance.
 struct LineBuffer {
     sink: Arc<Sink>,
+    /// Who else is told.
+    told: Option<(Arc<Instance>, Stream)>,
     partial: Mutex<Vec<u8>>,
 }
 
@@ -197,7 +201,7 @@ impl LineBuffer {
             let (lines, rest) = bytes.split_at(end + 1);
             let mut whole = std::mem::take(&mut *partial);
             whole.extend_from_slice(lines);
-            self.sink.push(whole);
+            self.push(whole);
             bytes = rest;
         }
         partial.extend_from_slice(bytes);
@@ -205,8 +209,16 @@ impl LineBuffer {
             let rest = partial.split_off(LONGEST_LINE);
             let mut line = std::mem::replace(&mut *partial, rest);
             line.push(b'\n');
-            self.sink.push(line);
+            self.push(line);
         }
+    }
+
+    /// Sends whole lines on their way.
+    fn push(&self, lines: Vec<u8>) {
+        if let Some((told, stream)) = &self.told {
+            told.wrote(*stream, &lines);
+        }
+        self.sink.push(lines);
     }
 }
 
@@ -215,7 +227,7 @@ impl Drop for LineBuffer {
         let mut line = std::mem::take(&mut *lock(&self.partial));
         if !line.is_empty() {
             line.push(b'\n');
-            self.sink.push(line);
+            self.push(line);
         }
     }
 }
@@ -325,8 +337,8 @@ mod tests {
     #[test]
     fn lines_of_two_instances_do_not_mix() {
         let (output, out, err) = output();
-        let (one, one_err) = output.instance();
-        let (two, _) = output.instance();
+        let (one, one_err) = output.instance(None);
+        let (two, _) = output.instance(None);
         one.0.write(b"a");
         two.0.write(b"b\nc");
         one.0.write(b"a\n");
@@ -340,7 +352,7 @@ mod tests {
     #[test]
     fn a_very_long_line_is_broken() {
         let (output, out, _) = output();
-        let (one, _) = output.instance();
+        let (one, _) = output.instance(None);
         one.0.write(&vec![b'x'; LONGEST_LINE + 1]);
         drop(one);
         assert!(output.flush(Duration::from_secs(5)));
@@ -368,7 +380,7 @@ mod tests {
         let shared = Shared::default();
         let blocked = Blocked(gate, shared.clone());
         let output = Output::new(Box::new(blocked), Box::new(std::io::sink()));
-        let (mut guest, _) = output.instance();
+        let (mut guest, _) = output.instance(None);
         let line = Bytes::from([vec![b'x'; 1023], vec![b'\n']].concat());
         for _ in 0..4096 {
             guest.ready().await;

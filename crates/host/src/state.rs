@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
 use app::{LockedApp, LockedComponent, Problems};
-use engine::{EpochTicker, InstanceLimiter, Running};
+use engine::{EpochTicker, InstanceLimiter, OnGrowth, Running};
 use llm::{ComponentModels, RemoteModels};
 use outbound_hosts::{AllowedHosts, BlockedNetworks, Destination};
 use outbound_network::{ComponentNetwork, OutboundNetwork};
+use telemetry::{Instance, SpanHandle, Telemetry};
 use variables::{ComponentVariables, EnvironmentValues, Provider, VariableError, Variables};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
@@ -48,6 +49,8 @@ pub struct HostSettings {
     pub outbound: OutboundSettings,
     /// Who runs language models.
     pub models: Option<Arc<RemoteModels>>,
+    /// To whom the app tells about itself.
+    pub telemetry: Telemetry,
 }
 
 impl HostSettings {
@@ -73,6 +76,7 @@ impl HostSettings {
             storage: StorageSettings::default(),
             outbound: OutboundSettings::default(),
             models: None,
+            telemetry: Telemetry::default(),
         })
     }
 }
@@ -87,6 +91,7 @@ pub struct AppHost {
     servers: Servers,
     chained: OnceLock<Weak<dyn ChainedHandler>>,
     variables: Variables,
+    telemetry: Telemetry,
     components: BTreeMap<String, Prepared>,
 }
 
@@ -136,6 +141,7 @@ impl AppHost {
             servers,
             chained: OnceLock::new(),
             variables,
+            telemetry: settings.telemetry,
             components,
         }))
     }
@@ -153,6 +159,11 @@ impl AppHost {
     /// The application's variables.
     pub fn variables(&self) -> &Variables {
         &self.variables
+    }
+
+    /// To whom the app tells about itself.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     /// Lets `handler` answer requests that stay inside the app. The first caller
@@ -329,17 +340,20 @@ impl ComponentContext {
     ) -> Store<InstanceState> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
+        let told = self.app.telemetry.instance(&self.id);
+        let on_growth = told.clone().map(|told| -> OnGrowth { Box::new(move |by| told.grown(by)) });
+        let limiter = InstanceLimiter::new(self.app.max_instance_memory).observed_by(on_growth);
         let socket_shares = SocketShares::new(self.app.servers.sockets().clone());
         let state = InstanceState {
-            wasi: self.wasi(program, Arc::clone(&socket_shares)),
+            wasi: self.wasi(program, Arc::clone(&socket_shares), told.as_ref()),
             socket_shares,
             http: WasiHttpCtx::new(),
             table,
-            outbound: Outbound { component: Arc::clone(self), depth },
+            outbound: Outbound { component: Arc::clone(self), depth, told },
             servers: self.servers.instance(),
             storage: self.storage.instance(),
             models: self.models.clone(),
-            limiter: InstanceLimiter::new(self.app.max_instance_memory),
+            limiter,
             _running: self.app.ticker.running(),
         };
         let mut store = Store::new(&self.app.engine, state);
@@ -353,8 +367,13 @@ impl ComponentContext {
         store
     }
 
-    fn wasi(&self, program: Program, shares: Arc<SocketShares>) -> WasiCtx {
-        let (stdout, stderr) = self.app.output.instance();
+    fn wasi(
+        &self,
+        program: Program,
+        shares: Arc<SocketShares>,
+        told: Option<&Arc<Instance>>,
+    ) -> WasiCtx {
+        let (stdout, stderr) = self.app.output.instance(told);
         let (allowed, app) = (Arc::clone(&self.allowed_hosts), Arc::clone(&self.app));
         let mut builder = WasiCtx::builder();
         builder
@@ -426,6 +445,25 @@ impl InstanceState {
     /// What the instance took of its limits.
     pub fn limiter(&self) -> &InstanceLimiter {
         &self.limiter
+    }
+
+    /// What the instance tells about itself; none when nobody listens.
+    pub fn told(&self) -> Option<&Arc<Instance>> {
+        self.outbound.told.as_ref()
+    }
+
+    /// Says that the instance is made.
+    pub fn made(&self) {
+        if let Some(told) = self.told() {
+            told.made();
+        }
+    }
+
+    /// Says which span the instance works for from now on.
+    pub fn works_for(&self, span: Option<SpanHandle>) {
+        if let Some(told) = self.told() {
+            told.works_for(span);
+        }
     }
 
     /// Says that a request at `depth` is handled now, for instances that handle

@@ -12,6 +12,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body_util::BodyExt;
+use telemetry::SpanContext;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,10 +20,11 @@ use tokio_util::task::TaskTracker;
 use trigger::{AppParts, chain};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::access_log::Record;
+use crate::asker::Asker;
 use crate::body::ResponseBody;
 use crate::error::StartError;
-use crate::guest::{Call, Guest, GuestShared, Slots};
+use crate::guest::{Call, Guest, GuestShared, Origin, Slots};
+use crate::record::Record;
 use crate::request::{self, Matched};
 use crate::routes::Routes;
 use crate::settings::HttpSettings;
@@ -213,13 +215,14 @@ impl Inner {
         if let Some(name) = parts.uri.path().strip_prefix(WELL_KNOWN) {
             return self.well_known(name);
         }
-        let mut record = self.settings.access_log.then(|| Record::new(client, &parts));
+        let telemetry = self.host.telemetry();
+        let mut record = Record::begin(self.settings.access_log, telemetry, client, &parts);
         let head = parts.method == Method::HEAD;
         let mut response = if parts.method == Method::CONNECT {
             status(StatusCode::METHOD_NOT_ALLOWED)
         } else {
             match request::make_absolute(&mut parts) {
-                Ok(()) => self.route(parts, body, client, 0, record.as_mut()).await,
+                Ok(()) => self.route(parts, body, client, Asker::Client(record.as_mut())).await,
                 Err(error) => {
                     tracing::debug!(%client, "{error}");
                     bad_request(parts.version)
@@ -231,7 +234,7 @@ impl Inner {
         }
         if let Some(mut record) = record {
             record.answered(response.status());
-            response.body_mut().log(record);
+            response.body_mut().tell(record);
         }
         response
     }
@@ -258,25 +261,20 @@ impl Inner {
         mut parts: Parts,
         body: WasiBody,
         client: SocketAddr,
-        depth: u32,
-        record: Option<&mut Record>,
+        mut asker: Asker<'_>,
     ) -> Response<ResponseBody> {
         let path = parts.uri.path().to_owned();
         let Some(found) = self.routes.find(&path) else { return status(StatusCode::NOT_FOUND) };
         let (guest, id) = match found.target {
             Answerer::Static(response) => {
-                if let Some(record) = record {
-                    record.matched(found.route.based(), "");
-                }
+                asker.matched(found.route.based(), "");
                 return fixed(response);
             }
             Answerer::Guest { id, guest } => (guest, id),
         };
-        if let Some(record) = record {
-            record.matched(found.route.based(), id);
-        }
+        asker.matched(found.route.based(), id);
         request::describe(&mut parts, &Matched::by_route(&found, client), &self.base);
-        self.ask(guest, http::Request::from_parts(parts, body), depth).await
+        self.ask(guest, http::Request::from_parts(parts, body), &asker).await
     }
 
     /// Has `guest` answer, within the limits.
@@ -284,13 +282,14 @@ impl Inner {
         &self,
         guest: &Guest,
         request: http::Request<WasiBody>,
-        depth: u32,
+        asker: &Asker<'_>,
     ) -> Response<ResponseBody> {
         let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
             return busy();
         };
         let deadline = self.settings.request_timeout.map(|limit| Instant::now() + limit);
-        match guest.call(Call { request, depth, deadline }).await {
+        let origin = Origin::at_depth(asker.depth());
+        match guest.call(Call { request, origin, deadline }, asker.span()).await {
             Ok(mut response) => {
                 response.body_mut().hold(permit);
                 response
@@ -308,20 +307,24 @@ impl Inner {
         depth: u32,
     ) -> Result<Response<WasiBody>, Error> {
         let (mut parts, body) = request.into_parts();
+        // The host has put it there, if traces go anywhere.
+        let traces = self.host.telemetry().traces();
+        let span = traces.then(|| SpanContext::of_headers(&parts.headers)).flatten();
+        let asker = Asker::Component { depth, span };
         let response = match target {
             ChainTarget::App => {
                 let client = request::internal_client();
                 if let Some(name) = parts.uri.path().strip_prefix(WELL_KNOWN) {
                     self.well_known(name)
                 } else {
-                    self.route(parts, body, client, depth, None).await
+                    self.route(parts, body, client, asker).await
                 }
             }
             ChainTarget::Component(id) => {
                 let guest = self.guests.get(&id).ok_or(Error::DestinationNotFound)?;
                 let path = parts.uri.path().to_owned();
                 request::describe(&mut parts, &Matched::by_name(&path), &self.base);
-                self.ask(guest, http::Request::from_parts(parts, body), depth).await
+                self.ask(guest, http::Request::from_parts(parts, body), &asker).await
             }
         };
         Ok(response.map(BodyExt::boxed_unsync))

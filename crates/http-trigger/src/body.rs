@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::access_log::Record;
+use crate::record::Record;
 
 /// A request body that fails when the client pauses for too long.
 pub(crate) struct RequestBody {
@@ -173,8 +173,8 @@ impl ResponseBody {
         self.held.push(Box::new(value));
     }
 
-    /// Logs the request when the body is dropped.
-    pub(crate) fn log(&mut self, record: Record) {
+    /// Tells of the request when the body is dropped.
+    pub(crate) fn tell(&mut self, record: Record) {
         self.record = Some(record);
     }
 
@@ -241,8 +241,10 @@ impl Drop for ResponseBody {
         {
             stop();
         }
+        // What the request held ends before the request.
+        self.held.clear();
         if let Some(record) = self.record.take() {
-            record.write(self.sent, complete);
+            record.tell(self.sent, complete);
         }
     }
 }

@@ -10,8 +10,9 @@ mod wagi;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host::{ComponentContext, InstanceState, LogLimit};
+use host::{ComponentContext, InstanceState, LogLimit, Program};
 use http::StatusCode;
+use telemetry::{Span, SpanContext, SpanHandle, SpanKind};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use wasmtime_wasi_http::WasiBody;
 
 use crate::body::ResponseBody;
 use crate::settings::InstanceReuse;
-use crate::trigger_config::Executor;
+use crate::trigger_config::{Executor, TRIGGER_TYPE};
 
 use fresh::FreshGuest;
 use handler::Handler;
@@ -33,10 +34,38 @@ pub(crate) use slots::Slots;
 /// One request for a guest.
 pub(crate) struct Call {
     pub(crate) request: http::Request<WasiBody>,
-    /// Components that called each other for it.
-    pub(crate) depth: u32,
+    pub(crate) origin: Origin,
     /// When it must be answered completely.
     pub(crate) deadline: Option<Instant>,
+}
+
+/// What a call is made for.
+#[derive(Default)]
+pub(crate) struct Origin {
+    /// Components that called each other for it.
+    pub(crate) depth: u32,
+    /// The span of the call; none when traces go nowhere.
+    span: Option<SpanHandle>,
+}
+
+impl Origin {
+    /// A call for a request at this depth.
+    pub(crate) fn at_depth(depth: u32) -> Self {
+        Self { depth, span: None }
+    }
+
+    /// A store for an instance that handles the call.
+    fn store(&self, context: &Arc<ComponentContext>, program: Program) -> Store<InstanceState> {
+        let store = context.new_program_store(self.depth, program);
+        store.data().works_for(self.span.clone());
+        store
+    }
+
+    /// Has an instance that exists handle the call, too.
+    fn enter(&self, state: &mut InstanceState) {
+        state.entered_at_depth(self.depth);
+        state.works_for(self.span.clone());
+    }
 }
 
 /// Why a guest gave no response.
@@ -69,6 +98,19 @@ impl GuestError {
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Request(_, status) => *status,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What kind it is, in a word.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Failed(failure) => failure.reason(),
+            Self::NoResponse => "no-response",
+            Self::Declared(_) | Self::Status(_) => "error",
+            Self::Timeout => "timeout",
+            Self::Instance => "instance",
+            Self::Busy => "busy",
+            Self::Request(..) => "request",
         }
     }
 
@@ -116,14 +158,29 @@ pub(crate) enum Guest {
 
 /// What is needed to call a component, whichever way.
 struct GuestBase {
+    /// What it is, in names of spans.
+    kind: &'static str,
     context: Arc<ComponentContext>,
     shared: Arc<GuestShared>,
     failures: LogLimit,
 }
 
 impl GuestBase {
-    /// Logs a failure of the guest, within limits.
+    /// Begins a call for `parent`.
+    fn begin(&self, parent: Option<&SpanContext>) -> Span {
+        let (id, telemetry) = (self.context.id(), self.context.app().telemetry());
+        if let Some(metrics) = telemetry.metrics() {
+            metrics.called(TRIGGER_TYPE, id);
+        }
+        let name = format_args!("execute_{}_component {id}", self.kind);
+        telemetry.span(SpanKind::Internal, &name, parent)
+    }
+
+    /// Counts a failure of the guest, and logs it within limits.
     fn failed(&self, error: &GuestError) {
+        if let Some(metrics) = self.context.app().telemetry().metrics() {
+            metrics.failed(self.context.id(), error.reason());
+        }
         if let Some(suppressed) = self.failures.permit() {
             tracing::error!(component = self.context.id(), suppressed, "{error}");
         }
@@ -138,25 +195,37 @@ impl Guest {
         shared: Arc<GuestShared>,
     ) -> Result<Self, HandlerError> {
         let LinkedComponent { pre, context } = component;
-        let base = GuestBase { context, shared, failures: LogLimit::default() };
+        let kind = if matches!(executor, Executor::Wagi(_)) { "wagi" } else { "wasm" };
+        let base = GuestBase { kind, context, shared, failures: LogLimit::default() };
         Ok(match Handler::of(pre, executor)? {
             Handler::Service(pre) => Self::Reused(Arc::new(ReusedGuest::new(base, pre))),
             handler => Self::Fresh(Arc::new(FreshGuest::new(base, handler))),
         })
     }
 
-    /// Has the guest answer `call`. Failures are logged here.
+    /// Has the guest answer `call`, for `parent`. Failures are logged here.
     ///
     /// Dropping the future, or later the response's body before its end, stops
     /// the guest.
     pub(crate) async fn call(
         &self,
-        call: Call,
+        mut call: Call,
+        parent: Option<&SpanContext>,
     ) -> Result<http::Response<ResponseBody>, GuestError> {
-        match self {
+        let span = match self {
+            Self::Fresh(guest) => guest.begin(parent),
+            Self::Reused(guest) => guest.begin(parent),
+        };
+        call.origin.span = span.handle();
+        let answered = match self {
             Self::Fresh(guest) => guest.call(call).await,
             Self::Reused(guest) => guest.call(call).await,
+        };
+        let mut response = answered.inspect_err(|error| span.failed(error))?;
+        if span.context().is_some() {
+            response.body_mut().hold(span);
         }
+        Ok(response)
     }
 }
 

@@ -21,11 +21,12 @@
 //! a client are replaced, not doubled; a guest over its time is answered with
 //! 504, a full server with 503 and `Retry-After`; `CONNECT` with 405.
 
-mod access_log;
 mod app;
+mod asker;
 mod body;
 mod error;
 mod guest;
+mod record;
 mod request;
 mod reserved;
 pub mod routes;
@@ -34,10 +35,10 @@ mod settings;
 mod trigger_config;
 mod trigger_type;
 
-pub use access_log::ACCESS_TARGET;
 pub use app::HttpApp;
 pub use error::{BindError, StartError};
 pub use guest::HandlerError;
+pub use record::ACCESS_TARGET;
 pub use reserved::ReservedAddress;
 pub use server::BoundServer;
 pub use settings::{HttpSettings, InstanceReuse};

@@ -76,7 +76,7 @@ impl MqttTriggers {
         let subscription = config::expand(configured, parts).await?;
         let component = &configured.component;
         let export = Export { interface: None, function: "handle-message" };
-        let guest = Guest::of(&parts.link(component)?, export, self.settings)
+        let guest = Guest::of(TRIGGER_TYPE, &parts.link(component)?, export, self.settings)
             .map_err(|error| format!("component {component:?} {}", chain(&error)))?;
         Ok((subscription, Arc::new(guest)))
     }

@@ -192,7 +192,7 @@ impl Receiver<'_> {
 async fn handle(guest: Arc<Guest>, message: Message) {
     let Message { client, publish } = message;
     let metadata = Metadata { topic: publish.topic.clone() };
-    guest.handle((publish.payload.to_vec(), metadata)).await;
+    guest.handle(&publish.topic, (publish.payload.to_vec(), metadata)).await;
     // A connection that is lost has nobody to be told.
     let _ = client.ack(&publish).await;
 }

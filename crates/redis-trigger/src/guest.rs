@@ -4,6 +4,8 @@ use bytes::Bytes;
 use trigger::{Export, Handler, HandlerError, LinkedComponent, MessageSettings, chain};
 use wasmtime::component::{ComponentType, Lift};
 
+use crate::config::TRIGGER_TYPE;
+
 /// The function of either interface.
 const FUNCTION: &str = "handle-message";
 /// The interface of Spin 1 to 4.
@@ -58,12 +60,14 @@ impl Guest {
         let export = |interface| Export { interface: Some(interface), function: FUNCTION };
         let unusable = |error: HandlerError| chain(&error);
         match (spin, version_3) {
-            (Some(spin), None) => {
-                Handler::of(linked, export(spin), settings).map(Self::Spin).map_err(unusable)
-            }
-            (None, Some(version_3)) => Handler::of(linked, export(version_3), settings)
-                .map(Self::Version3)
+            (Some(spin), None) => Handler::of(TRIGGER_TYPE, linked, export(spin), settings)
+                .map(Self::Spin)
                 .map_err(unusable),
+            (None, Some(version_3)) => {
+                Handler::of(TRIGGER_TYPE, linked, export(version_3), settings)
+                    .map(Self::Version3)
+                    .map_err(unusable)
+            }
             (None, None) => Err(format!(
                 "exports no handler of Redis messages: expected {SPIN} or \
                  spin:redis/inbound-redis@3.0.0"
@@ -72,12 +76,12 @@ impl Guest {
         }
     }
 
-    /// Has a new instance handle a message.
-    pub(crate) async fn handle(&self, payload: Bytes) {
+    /// Has a new instance handle a message of `channel`.
+    pub(crate) async fn handle(&self, channel: &str, payload: Bytes) {
         let message = (Vec::from(payload),);
         match self {
-            Self::Spin(handler) => handler.handle(message).await,
-            Self::Version3(handler) => handler.handle(message).await,
+            Self::Spin(handler) => handler.handle(channel, message).await,
+            Self::Version3(handler) => handler.handle(channel, message).await,
         };
     }
 }

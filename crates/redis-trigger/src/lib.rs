@@ -19,6 +19,7 @@ mod guest;
 mod server;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use app::{LockedApp, Problems};
 use async_trait::async_trait;
@@ -144,10 +145,13 @@ fn server(
     for (subscription, guest) in subscriptions {
         let Subscription { component, channel, .. } = subscription;
         routes.push((component, format!("Redis channel {channel} on {}", server.name())));
-        let guest = std::sync::Arc::new(guest);
+        let guest = Arc::new((guest, channel.clone()));
         let lane = lanes.lane(move |payload: Bytes| {
-            let guest = std::sync::Arc::clone(&guest);
-            async move { guest.handle(payload).await }
+            let guest = Arc::clone(&guest);
+            async move {
+                let (guest, channel) = &*guest;
+                guest.handle(channel, payload).await;
+            }
         });
         server.add(channel, lane);
     }

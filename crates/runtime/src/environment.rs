@@ -10,6 +10,7 @@
 //! | `SPINLET_DRAIN_TIMEOUT` | how long requests in flight may take after SIGTERM | `25s` |
 //! | `SPINLET_WORKER_THREADS` | 1 to 512 | processors the container may use, at most 8 |
 //! | `SPIN_HTTP_LISTEN_ADDR`, `SPINLET_REQUEST_TIMEOUT`, … | see the types in [`crate::triggers`] | |
+//! | `OTEL_…`, `SPINLET_METRICS_LISTEN_ADDR`, … | see [`TelemetrySettings`] | nothing is told |
 //! | `SPINLET_LOG_FORMAT` | `text` or `json` | `text` |
 //! | `RUST_LOG` | a level, or `target=level` separated by commas | `warn` |
 //!
@@ -25,6 +26,7 @@ use app::Problems;
 use host::HostSettings;
 use http_trigger::ACCESS_TARGET;
 use process_setup::{Environment, LogFormat, check_log_filter};
+use telemetry::TelemetrySettings;
 use trigger::{Surroundings, TriggerType, parse_duration};
 
 use crate::{RuntimeError, triggers};
@@ -53,6 +55,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// The types of triggers that can be served.
     pub triggers: Vec<Box<dyn TriggerType>>,
+    /// To whom the app tells about itself.
+    pub telemetry: TelemetrySettings,
     /// Settings of the host.
     pub host: HostSettings,
 }
@@ -90,7 +94,11 @@ impl Settings {
             .map_err(|found| problems.extend(found.iter().map(ToString::to_string)));
         let host = HostSettings::from_environment(environment.clone())
             .map_err(|error| problems.push(process_setup::chain(&error)));
-        let (Ok(triggers), Ok(host), true) = (triggers, host, problems.is_empty()) else {
+        let telemetry = TelemetrySettings::from_environment(environment)
+            .map_err(|error| problems.extend(error.problems.iter().map(ToString::to_string)));
+        let (Ok(triggers), Ok(telemetry), Ok(host), true) =
+            (triggers, telemetry, host, problems.is_empty())
+        else {
             return Err(RuntimeError::Environment(problems));
         };
         Ok(Self {
@@ -102,6 +110,7 @@ impl Settings {
             log_problem,
             log_format: log_format.unwrap_or_default(),
             triggers,
+            telemetry,
             host,
         })
     }
@@ -180,6 +189,8 @@ mod tests {
             "SPINLET_WORKER_THREADS",
             "SPINLET_LOG_FORMAT",
             "SPINLET_REQUEST_TIMEOUT",
+            "SPINLET_METRICS_LISTEN_ADDR",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
         ];
         let pairs = names.map(|name| (name, "nonsense"));
         let error = read(&pairs).err().unwrap().to_string();

@@ -15,6 +15,7 @@ use control::ControlError;
 use engine::{CacheError, EngineError, LoadError};
 use host::{GuestFilesError, HostError};
 use runtime_config::ConfigError;
+use telemetry::ListenError;
 use trigger::TriggerError;
 
 /// Why an app cannot be run.
@@ -133,6 +134,9 @@ pub enum RuntimeError {
     /// Triggers, or the components they start, are wrong; all problems.
     #[error("the app cannot be served: {0}")]
     Triggers(Problems),
+    /// Metrics cannot be served.
+    #[error(transparent)]
+    Metrics(#[from] ListenError),
     /// Triggers cannot become ready or go on.
     #[error(transparent)]
     Trigger(#[from] TriggerError),

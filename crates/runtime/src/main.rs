@@ -1,15 +1,22 @@
 //! spinlet-runtime: one Spin app, in its container.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use control::RunSpec;
+use host::HostSettings;
 use process_setup::{ExitCode, chain, start_logging};
 use runtime::serve::{Life, Workers, assemble, serve};
 use runtime::{
     Code, Configuration, LoadedApp, Phases, RuntimeError, Sandbox, Settings, StopSignals,
     Supervisor, checks, source, state_dir,
 };
+use telemetry::Telemetry;
 use trigger::Surroundings;
+
+/// How long sending the last telemetry may take: draining, 25 s unless the app says
+/// otherwise, what guests wrote last, and this fit into the 30 s that a kubelet gives.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     // One thread: a container is entered with one. More are started for serving.
@@ -70,7 +77,9 @@ async fn run(
     let configuration = Configuration::read(&spec)?;
     let folder = configuration.config().state_dir.as_ref();
     let state_dir = state_dir::choose(settings.state_dir, folder, &spec);
-    let host = configuration.apply(settings.host, &state_dir)?;
+    let telemetry = Telemetry::start(settings.telemetry);
+    let host = HostSettings { telemetry: telemetry.clone(), ..settings.host };
+    let host = configuration.apply(host, &state_dir)?;
     let app = assemble(code.engine(), loaded, host, settings.triggers).await?;
     let workers = Workers::start(settings.workers)?;
     phases.end("assemble");
@@ -79,7 +88,9 @@ async fn run(
         () = stop.next() => return Ok(ExitCode::Terminated),
     }
     let drain_timeout = settings.drain_timeout;
-    serve(app, &workers, Life { supervisor, stop, drain_timeout }).await
+    let served = serve(app, &workers, Life { supervisor, stop, drain_timeout }).await;
+    telemetry.finish(LAST_WORDS).await;
+    served
 }
 
 /// Finds and maps the app, enters the container and drops all privileges; none

@@ -10,6 +10,7 @@ use host::{AppHost, Capability, HostSettings, InstanceState, Linking};
 use process_setup::ExitCode;
 use tokio::runtime::{Builder, Handle, Runtime};
 use trigger::{AppParts, Ended, Shutdown, Trigger, TriggerType, flush, shutdown};
+use wasi_otel::GuestTelemetry;
 use wasmtime::Engine;
 
 use crate::{LoadedApp, Phases, RuntimeError, StopSignals, Supervisor};
@@ -66,7 +67,18 @@ fn linking() -> Linking {
         provides: candidates::PROVIDES,
         link: candidates::add_to_linker::<InstanceState>,
     });
+    linking.add(Capability {
+        name: "wasi:otel",
+        used_by: None,
+        provides: wasi_otel::PROVIDES,
+        link: |linker| wasi_otel::add_to_linker(linker, guest_telemetry),
+    });
     linking
+}
+
+/// To whom an instance tells what it wants to.
+fn guest_telemetry(state: &mut InstanceState) -> GuestTelemetry<'_> {
+    GuestTelemetry { telemetry: state.component().app().telemetry(), instance: state.told() }
 }
 
 /// Where requests are served: threads of their own, or with one the thread of
@@ -120,6 +132,11 @@ impl Drop for Workers {
 /// app is ready.
 pub async fn serve(app: App, workers: &Workers, life: Life<'_>) -> Result<ExitCode, RuntimeError> {
     let mut phases = Phases::default();
+    let telemetry = app.host.telemetry();
+    if let Some(server) = telemetry.listen().await? {
+        // It answers as long as the process lives.
+        tokio::spawn(server.serve());
+    }
     let (shutdown, signal) = shutdown();
     let mut running = Running::start(app.triggers, workers, &signal);
     let serving = tokio::select! {
@@ -129,9 +146,15 @@ pub async fn serve(app: App, workers: &Workers, life: Life<'_>) -> Result<ExitCo
     phases.end("listen");
     let addresses = serving.addresses.iter().map(ToString::to_string).collect();
     life.supervisor.listening(addresses, serving.routes, phases.into_vec()).await?;
+    let drain = || {
+        if let Some(metrics) = telemetry.metrics() {
+            metrics.drains();
+        }
+        shutdown.drain(life.drain_timeout);
+    };
     let ended = tokio::select! {
         ended = running.end(&shutdown, life.drain_timeout) => ended,
-        () = stop(life.stop, &shutdown, life.drain_timeout) => return Ok(ExitCode::Failure),
+        () = stop(life.stop, drain, &shutdown) => return Ok(ExitCode::Failure),
         () = life.supervisor.gone() => {
             tracing::error!("the supervisor is gone; the app ends with it");
             return Ok(ExitCode::Failure);
@@ -153,11 +176,11 @@ pub struct Life<'a> {
 }
 
 /// Passes on requests to stop; never ends.
-async fn stop(signals: &mut StopSignals, shutdown: &Shutdown, drain_timeout: Duration) {
-    signals.next().await;
+async fn stop(stop: &mut StopSignals, drain: impl FnOnce(), shutdown: &Shutdown) {
+    stop.next().await;
     tracing::info!("finishing what is in flight");
-    shutdown.drain(drain_timeout);
-    signals.next().await;
+    drain();
+    stop.next().await;
     tracing::warn!("asked to stop again: what is in flight is cut");
     shutdown.cut();
     std::future::pending::<()>().await;

@@ -6,6 +6,7 @@ use cron_trigger::CronTriggers;
 use http_trigger::HttpTriggers;
 use mqtt_trigger::MqttTriggers;
 use redis_trigger::RedisTriggers;
+use sqs_trigger::SqsTriggers;
 use trigger::{Surroundings, TriggerType};
 
 /// Makes one type of trigger from what surrounds the app.
@@ -18,6 +19,7 @@ const TYPES: &[Configure] = &[
     HttpTriggers::configure,
     MqttTriggers::configure,
     RedisTriggers::configure,
+    SqsTriggers::configure,
 ];
 
 /// All types of triggers, as what surrounds an app says.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host::{ComponentContext, InstanceState, LogLimit};
+use telemetry::{Measured, Span, SpanContext, SpanKind};
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{
@@ -78,6 +79,16 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What kind it is, in a word.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Trap(_) => "trap",
+            Self::Memory { .. } => "memory",
+            Self::Exited(_) => "exit",
+            Self::Timeout(_) => "timeout",
+        }
+    }
+
     /// The end of an instance in `store`.
     pub fn of(error: wasmtime::Error, store: &Store<InstanceState>) -> Self {
         if let Some(I32Exit(code)) = error.downcast_ref() {
@@ -94,6 +105,8 @@ impl Failure {
 /// Each call is made in a new instance, whether the function is asynchronous or
 /// not.
 pub struct Handler<P, R> {
+    /// The type of triggers it is for.
+    trigger: &'static str,
     pre: InstancePre<InstanceState>,
     context: Arc<ComponentContext>,
     function: ComponentExportIndex,
@@ -107,11 +120,12 @@ where
     P: ComponentNamedList + Lower + Send + Sync + 'static,
     R: ComponentNamedList + Lift + Send + Sync + 'static,
 {
-    /// The function `export` of `linked`.
+    /// The function `export` of `linked`, for triggers of type `trigger`.
     ///
     /// # Errors
     /// It is not there or has another signature.
     pub fn of(
+        trigger: &'static str,
         linked: &LinkedComponent,
         export: Export<'_>,
         settings: MessageSettings,
@@ -129,6 +143,7 @@ where
             HandlerError::Signature { export: export.to_string(), source: source.into() }
         })?;
         Ok(Self {
+            trigger,
             pre: linked.pre.clone(),
             context: Arc::clone(&linked.context),
             function,
@@ -143,14 +158,14 @@ where
         &self.context
     }
 
-    /// Calls the function in a new instance.
+    /// Calls the function in a new instance, for `parent`.
     ///
     /// Dropping the future stops the guest.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn call(&self, parameters: P) -> Result<R, Failure> {
-        let called = self.call_in(self.context.new_store(0), parameters);
+    pub async fn call(&self, parent: Option<&SpanContext>, parameters: P) -> Result<R, Failure> {
+        let called = self.call_in(self.context.new_store(0), parent, parameters);
         match self.timeout {
             None => called.await,
             Some(limit) => {
@@ -167,18 +182,37 @@ where
     pub async fn call_in(
         &self,
         mut store: Store<InstanceState>,
+        parent: Option<&SpanContext>,
         parameters: P,
     ) -> Result<R, Failure> {
+        let span = self.begin(parent);
+        store.data().works_for(span.handle());
+        let told = store.data().told().cloned();
         let called = async {
             let instance = instantiate(&self.pre, &mut store).await?;
+            store.data().made();
             let function = instance.get_typed_func::<P, R>(&mut store, &self.function)?;
             function.call_async(&mut store, parameters).await
         };
-        called.await.map_err(|error| Failure::of(error, &store))
+        let called = Measured::new(told, called).await;
+        called.map_err(|error| Failure::of(error, &store)).inspect_err(|error| span.failed(error))
     }
 
-    /// Logs that a call failed, within limits.
-    pub fn failed(&self, error: &dyn std::fmt::Display) {
+    /// Begins a call.
+    fn begin(&self, parent: Option<&SpanContext>) -> Span {
+        let (id, telemetry) = (self.context.id(), self.context.app().telemetry());
+        if let Some(metrics) = telemetry.metrics() {
+            metrics.called(self.trigger, id);
+        }
+        telemetry.span(SpanKind::Internal, &format_args!("execute_wasm_component {id}"), parent)
+    }
+
+    /// Counts a call that failed for this `reason`, one of few words, and logs it
+    /// within limits.
+    pub fn failed(&self, reason: &str, error: &dyn std::fmt::Display) {
+        if let Some(metrics) = self.context.app().telemetry().metrics() {
+            metrics.failed(self.context.id(), reason);
+        }
         if let Some(suppressed) = self.failures.permit() {
             tracing::error!(component = self.context.id(), suppressed, "{error}");
         }
@@ -192,17 +226,26 @@ where
     E: std::fmt::Display + 'static,
     (Result<T, E>,): ComponentNamedList + Lift + Send + Sync,
 {
-    /// Has the guest handle a message; none when it fails or says that it failed,
-    /// which is logged.
+    /// Has the guest handle a message that came from `place`; none when it fails or
+    /// says that it failed, which is logged.
     ///
     /// Dropping the future stops the guest.
-    pub async fn handle(&self, parameters: P) -> Option<T> {
-        match self.call(parameters).await {
+    pub async fn handle(&self, place: &str, parameters: P) -> Option<T> {
+        let telemetry = self.context.app().telemetry();
+        let span = telemetry.span(SpanKind::Consumer, &format_args!("{place} receive"), None);
+        span.text("messaging.system", self.trigger);
+        span.text("messaging.operation", "receive");
+        match self.call(span.context(), parameters).await {
             Ok((Ok(value),)) => return Some(value),
             Ok((Err(error),)) => {
-                self.failed(&format_args!("the guest answered with an error: {error}"));
+                let error = format_args!("the guest answered with an error: {error}");
+                span.failed(&error);
+                self.failed("error", &error);
             }
-            Err(failure) => self.failed(&failure),
+            Err(failure) => {
+                span.failed(&failure);
+                self.failed(failure.reason(), &failure);
+            }
         }
         None
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures::FutureExt;
+use host::Program;
 use http_body_util::BodyExt;
+use telemetry::{Measured, Span, SpanContext};
 use tokio::sync::oneshot;
 use wasmtime::component::{ComponentExportIndex, InstancePre, Resource};
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
@@ -15,7 +17,7 @@ use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use super::handler::Handler;
-use super::{Call, GuestBase, GuestError, declared_length, spin, wagi};
+use super::{Call, GuestBase, GuestError, Origin, declared_length, spin, wagi};
 use crate::body::{Broken, ResponseBody};
 
 /// A component whose instances handle one request each.
@@ -38,6 +40,10 @@ enum First {
 impl FreshGuest {
     pub(super) fn new(base: GuestBase, handler: Handler) -> Self {
         Self { base, handler }
+    }
+
+    pub(super) fn begin(&self, parent: Option<&SpanContext>) -> Span {
+        self.base.begin(parent)
     }
 
     pub(super) async fn call(
@@ -124,23 +130,24 @@ impl FreshGuest {
         reply: Reply,
         broken: Broken,
     ) -> Result<(), GuestError> {
-        let Call { request, depth, deadline } = call;
+        let Call { request, origin, deadline } = call;
         let handled = async {
-            let slot = self.base.shared.slots.acquire(depth).await.ok_or(GuestError::Busy)?;
+            let slot =
+                self.base.shared.slots.acquire(origin.depth).await.ok_or(GuestError::Busy)?;
             let result = match &self.handler {
                 Handler::Incoming { pre, handle } => {
-                    let request = Incoming { request, depth, reply, broken };
+                    let request = Incoming { request, origin, reply, broken };
                     self.incoming(pre, handle, request).await
                 }
                 Handler::Spin(pre) => {
-                    spin::handle(&self.base.context, pre, request, depth).await.map(|response| {
+                    spin::handle(&self.base.context, pre, request, &origin).await.map(|response| {
                         // Nobody listens when the client is gone.
                         let _ = reply.send(Ok(response));
                     })
                 }
                 Handler::Wagi(handler) => {
                     let context = &self.base.context;
-                    wagi::handle(context, handler, request, depth).await.map(|response| {
+                    wagi::handle(context, handler, request, &origin).await.map(|response| {
                         let _ = reply.send(Ok(response));
                     })
                 }
@@ -166,12 +173,14 @@ impl FreshGuest {
         handle: &ComponentExportIndex,
         incoming: Incoming,
     ) -> Result<(), GuestError> {
-        let Incoming { request, depth, reply, broken } = incoming;
-        let mut store = self.base.context.new_store(depth);
-        let instance = match pre.instantiate_async(&mut store).await {
+        let Incoming { request, origin, reply, broken } = incoming;
+        let mut store = origin.store(&self.base.context, Program::default());
+        let told = store.data().told().cloned();
+        let instance = match Measured::new(told.clone(), pre.instantiate_async(&mut store)).await {
             Ok(instance) => instance,
             Err(error) => return Err(GuestError::instantiation(error, &store)),
         };
+        store.data().made();
         // Dropped before the store, however this ends.
         let done = Done { broken, is_done: false };
         let called = async {
@@ -183,7 +192,8 @@ impl FreshGuest {
             let handle = instance.get_typed_func::<Parameters, ()>(&mut store, handle)?;
             handle.call_async(&mut store, (request, response)).await
         };
-        called.await.map_err(|error| GuestError::trap(error, &store))?;
+        let called = Measured::new(told, called).await;
+        called.map_err(|error| GuestError::trap(error, &store))?;
         done.done();
         Ok(())
     }
@@ -192,7 +202,7 @@ impl FreshGuest {
 /// What `wasi:http/incoming-handler` is called with.
 struct Incoming {
     request: http::Request<WasiBody>,
-    depth: u32,
+    origin: Origin,
     reply: Reply,
     broken: Broken,
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use host::InstanceState;
+use telemetry::{Span, SpanContext};
 use tokio::sync::{Notify, oneshot};
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
@@ -53,6 +54,10 @@ impl ReusedGuest {
             available: AtomicUsize::new(0),
             starting: AtomicUsize::new(0),
         }
+    }
+
+    pub(super) fn begin(&self, parent: Option<&SpanContext>) -> Span {
+        self.base.begin(parent)
     }
 
     pub(super) async fn call(
@@ -112,7 +117,7 @@ impl ReusedGuest {
     fn start_if_needed(self: &Arc<Self>) {
         let (waiting, depth) = {
             let queue = self.lock();
-            (queue.len(), queue.front().map_or(0, |job| job.call.depth))
+            (queue.len(), queue.front().map_or(0, |job| job.call.origin.depth))
         };
         if self.available.load(Ordering::SeqCst) > 0
             || waiting <= self.starting.load(Ordering::SeqCst)

@@ -6,28 +6,31 @@ use bytes::Bytes;
 use host::spin_http::MAX_BUFFERED_BODY;
 use host::spin_http::bindings::HandlerPre;
 use host::spin_http::bindings::fermyon::spin::http_types::{Method, Request, Response};
-use host::{ComponentContext, InstanceState};
+use host::{ComponentContext, InstanceState, Program};
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
+use telemetry::Measured;
 use wasmtime_wasi_http::WasiBody;
 
-use super::GuestError;
+use super::{GuestError, Origin};
 
 /// Has a new instance handle `request`.
 pub(super) async fn handle(
     context: &Arc<ComponentContext>,
     pre: &HandlerPre<InstanceState>,
     request: http::Request<WasiBody>,
-    depth: u32,
+    origin: &Origin,
 ) -> Result<http::Response<WasiBody>, GuestError> {
     let request = incoming(request).await?;
-    let mut store = context.new_store(depth);
-    let instance = match pre.instantiate_async(&mut store).await {
+    let mut store = origin.store(context, Program::default());
+    let told = store.data().told().cloned();
+    let instance = match Measured::new(told.clone(), pre.instantiate_async(&mut store)).await {
         Ok(instance) => instance,
         Err(error) => return Err(GuestError::instantiation(error, &store)),
     };
-    let called =
-        instance.fermyon_spin_inbound_http().call_handle_request(&mut store, &request).await;
+    store.data().made();
+    let called = instance.fermyon_spin_inbound_http().call_handle_request(&mut store, &request);
+    let called = Measured::new(told, called).await;
     outgoing(called.map_err(|error| GuestError::trap(error, &store))?)
 }
 

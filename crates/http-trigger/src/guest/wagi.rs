@@ -13,12 +13,13 @@ use host::spin_http::MAX_BUFFERED_BODY;
 use host::{ComponentContext, InstanceState, Program};
 use http::request::Parts;
 use http_body_util::{BodyExt, Full};
+use telemetry::Measured;
 use trigger::Failure;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi_http::WasiBody;
 
-use super::{GuestError, spin};
+use super::{GuestError, Origin, spin};
 use crate::trigger_config::Wagi;
 
 /// A component whose instances are run as programs.
@@ -34,7 +35,7 @@ pub(super) async fn handle(
     context: &Arc<ComponentContext>,
     handler: &WagiHandler,
     request: http::Request<WasiBody>,
-    depth: u32,
+    origin: &Origin,
 ) -> Result<http::Response<WasiBody>, GuestError> {
     let (parts, body) = request.into_parts();
     let body = spin::whole(body).await?;
@@ -45,7 +46,7 @@ pub(super) async fn handle(
         stdin: Some(Box::new(MemoryInputPipe::new(body))),
         stdout: Some(Box::new(output.clone())),
     };
-    run(context, handler, program, depth).await?;
+    run(context, handler, program, origin).await?;
     let written = output.try_into_inner().map_or_else(Bytes::new, bytes::BytesMut::freeze);
     let response = response::of_output(&written);
     Ok(response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
@@ -56,18 +57,22 @@ async fn run(
     context: &Arc<ComponentContext>,
     handler: &WagiHandler,
     program: Program,
-    depth: u32,
+    origin: &Origin,
 ) -> Result<(), GuestError> {
-    let mut store = context.new_program_store(depth, program);
-    let instance = match handler.pre.instantiate_async(&mut store).await {
+    let mut store = origin.store(context, program);
+    let told = store.data().told().cloned();
+    let made = Measured::new(told.clone(), handler.pre.instantiate_async(&mut store)).await;
+    let instance = match made {
         Ok(instance) => instance,
         Err(error) => return Err(GuestError::instantiation(error, &store)),
     };
+    store.data().made();
     let called = async {
         let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut store, &handler.run)?;
         run.call_async(&mut store, ()).await
     };
-    match called.await.map_err(|error| Failure::of(error, &store)) {
+    let called = Measured::new(told, called).await;
+    match called.map_err(|error| Failure::of(error, &store)) {
         Ok((Ok(()),)) | Err(Failure::Exited(0)) => Ok(()),
         Ok((Err(()),)) => Err(GuestError::Failed(Failure::Exited(1))),
         Err(failure) => Err(GuestError::Failed(failure)),

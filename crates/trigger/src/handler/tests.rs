@@ -48,33 +48,33 @@ fn export(function: &str) -> Export<'_> {
 
 async fn handler(function: &str, timeout: Option<Duration>) -> Handler<(u32,), (u32,)> {
     let settings = MessageSettings { timeout, ..MessageSettings::default() };
-    Handler::of(&linked().await, export(function), settings).unwrap()
+    Handler::of("test", &linked().await, export(function), settings).unwrap()
 }
 
 #[tokio::test]
 async fn functions_of_components_and_of_interfaces_are_called() {
-    assert_eq!(handler("same", None).await.call((7,)).await.unwrap(), (7,));
+    assert_eq!(handler("same", None).await.call(None, (7,)).await.unwrap(), (7,));
     let inside = Export { interface: Some("test:guest/functions@1.0.0"), function: "same" };
     let handler: Handler<(u32,), (u32,)> =
-        Handler::of(&linked().await, inside, MessageSettings::default()).unwrap();
-    assert_eq!(handler.call((8,)).await.unwrap(), (8,));
+        Handler::of("test", &linked().await, inside, MessageSettings::default()).unwrap();
+    assert_eq!(handler.call(None, (8,)).await.unwrap(), (8,));
 }
 
 #[tokio::test]
 async fn a_function_that_is_missing_or_different_is_found_before_it_is_called() {
     type Text = Handler<(String,), (u32,)>;
     let settings = MessageSettings::default();
-    let error = Text::of(&linked().await, export("other"), settings).err().unwrap();
+    let error = Text::of("test", &linked().await, export("other"), settings).err().unwrap();
     assert_eq!(error.to_string(), "does not export other");
-    let error = Text::of(&linked().await, export("same"), settings).err().unwrap();
+    let error = Text::of("test", &linked().await, export("same"), settings).err().unwrap();
     assert!(matches!(error, HandlerError::Signature { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_guest_that_traps_or_takes_too_long_fails_its_call() {
-    let trapped = handler("trap", None).await.call((1,)).await.unwrap_err();
+    let trapped = handler("trap", None).await.call(None, (1,)).await.unwrap_err();
     assert!(matches!(trapped, Failure::Trap(_)), "{trapped}");
     let limit = Duration::from_millis(50);
-    let late = handler("loop", Some(limit)).await.call((1,)).await.unwrap_err();
+    let late = handler("loop", Some(limit)).await.call(None, (1,)).await.unwrap_err();
     assert!(matches!(late, Failure::Timeout(_)), "{late}");
 }

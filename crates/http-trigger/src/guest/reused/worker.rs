@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use host::InstanceState;
+use host::{InstanceState, Program};
+use telemetry::Measured;
 use tokio::time::{Instant, Sleep};
 use wasmtime::Store;
 use wasmtime::component::Accessor;
@@ -22,9 +23,11 @@ use crate::guest::GuestError;
 /// Makes an instance, has it handle `job` and further requests, and ends when it
 /// fails, is worn out, or is idle for too long.
 pub(super) async fn run(guest: &Arc<ReusedGuest>, job: Job) {
-    let mut store = guest.base.context.new_store(job.call.depth);
+    let mut store = job.call.origin.store(&guest.base.context, Program::default());
+    let told = store.data().told().cloned();
+    let instantiating = Measured::new(told.clone(), guest.pre.instantiate_async(&mut store));
     let instantiated = tokio::select! {
-        instantiated = guest.pre.instantiate_async(&mut store) => instantiated,
+        instantiated = instantiating => instantiated,
         () = job.ticket.over() => return,
     };
     let service = match instantiated {
@@ -34,8 +37,10 @@ pub(super) async fn run(guest: &Arc<ReusedGuest>, job: Job) {
             return drop(job.reply.send(Err(error)));
         }
     };
+    store.data().made();
     let worker = Worker::new(guest);
-    if let Err(Ended::Failed(error)) = worker.drive(&mut store, &service, job).await {
+    let ended = Measured::new(told, worker.drive(&mut store, &service, job)).await;
+    if let Err(Ended::Failed(error)) = ended {
         guest.base.failed(&GuestError::trap(error, &store));
     }
 }
@@ -313,7 +318,7 @@ impl<'a> Worker<'a> {
         async move {
             let (request, sent) = accessor.with(|mut store| {
                 let state = store.data_mut();
-                state.entered_at_depth(call.depth);
+                call.origin.enter(state);
                 let (request, sent) = Request::from_http(state.http().hooks, call.request);
                 // Its type is tied to the borrow of the hooks, which it does not use.
                 (request, Box::pin(sent) as Sent)

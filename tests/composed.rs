@@ -79,9 +79,10 @@ fn pushed(registry: &Registry, name: &str) -> Result<(Value, Vec<String>)> {
         Ok(serde_json::from_slice::<Value>(&response.body)?)
     };
     let manifest = get(format!("/v2/{name}/manifests/v1"))?;
-    let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
-    let types = layers.iter().filter_map(|layer| layer["mediaType"].as_str().map(str::to_owned));
-    let digest = layers.last().and_then(|layer| layer["digest"].as_str()).unwrap_or_default();
+    let layers = manifest.get("layers").and_then(Value::as_array).cloned().unwrap_or_default();
+    let types =
+        layers.iter().filter_map(|layer| layer.get("mediaType")?.as_str().map(str::to_owned));
+    let digest = layers.last().and_then(|layer| layer.get("digest")?.as_str()).unwrap_or_default();
     Ok((get(format!("/v2/{name}/blobs/{digest}"))?, types.collect()))
 }
 

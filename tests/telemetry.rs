@@ -69,7 +69,7 @@ fn upstream() -> Result<(StandIn, mpsc::Receiver<Asked>)> {
 fn a_request_its_guest_and_what_that_sends_are_one_trace_over_either_protocol() -> Result<()> {
     for protocol in ["http/protobuf", "grpc"] {
         let collector = Collector::start()?;
-        let (server, asked) = upstream()?;
+        let (upstream, asked) = upstream()?;
         let spinlet = spinlet(&collector)?
             .with_env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
             .with_env("OTEL_EXPORTER_OTLP_HEADERS", "x-token=a%20secret")
@@ -77,7 +77,7 @@ fn a_request_its_guest_and_what_that_sends_are_one_trace_over_either_protocol() 
         let mut served = spinlet.up(&app()?, &[])?;
         let parent = format!("00-{TRACE}-{PARENT}-01");
         let headers = [("traceparent", parent.as_str()), ("tracestate", "vendor=1")];
-        let path = format!("/guest/fetch?{}", server.url());
+        let path = format!("/guest/fetch?{}", upstream.url());
         assert_eq!(get(&served, &path, &headers)?.status, 200);
         stop(&mut served)?;
 
@@ -100,7 +100,7 @@ fn a_request_its_guest_and_what_that_sends_are_one_trace_over_either_protocol() 
             ("http.route", "/guest/..."),
             ("http.response.status_code", "200"),
             ("url.path", "/guest/fetch"),
-            ("url.query", &server.url()),
+            ("url.query", &upstream.url()),
             ("url.scheme", "http"),
             ("network.protocol.name", "http"),
             ("network.peer.address", "127.0.0.1"),
@@ -142,10 +142,10 @@ fn requests_between_components_stay_in_their_trace() -> Result<()> {
 #[test]
 fn a_trace_that_its_sender_does_not_record_is_not_recorded_and_travels_on() -> Result<()> {
     let collector = Collector::start()?;
-    let (server, asked) = upstream()?;
+    let (upstream, asked) = upstream()?;
     let mut served = spinlet(&collector)?.up(&app()?, &[])?;
     let parent = format!("00-{TRACE}-{PARENT}-00");
-    let path = format!("/guest/fetch?{}", server.url());
+    let path = format!("/guest/fetch?{}", upstream.url());
     get(&served, &path, &[("traceparent", &parent)])?;
     stop(&mut served)?;
     assert!(collector.received().spans.is_empty(), "{:#?}", collector.received());
@@ -248,9 +248,9 @@ fn metrics_have_the_names_that_spin_gives_them() -> Result<()> {
 #[test]
 fn guests_tell_spans_metrics_and_logs_of_their_own() -> Result<()> {
     let collector = Collector::start()?;
-    let (server, asked) = upstream()?;
+    let (upstream, asked) = upstream()?;
     let mut served = spinlet(&collector)?.up(&app()?, &[])?;
-    assert_eq!(get(&served, &format!("/guest/otel?{}", server.url()), &[])?.status, 200);
+    assert_eq!(get(&served, &format!("/guest/otel?{}", upstream.url()), &[])?.status, 200);
     stop(&mut served)?;
     let received = collector.received();
     let call = span(&received, "execute_wasm_component guest")?;
@@ -279,9 +279,9 @@ fn guests_tell_spans_metrics_and_logs_of_their_own() -> Result<()> {
 
 #[test]
 fn guests_that_tell_something_run_when_nobody_listens() -> Result<()> {
-    let (server, asked) = upstream()?;
+    let (upstream, asked) = upstream()?;
     let served = Spinlet::new()?.up(&app()?, &[])?;
-    assert_eq!(get(&served, &format!("/guest/otel?{}", server.url()), &[])?.status, 200);
+    assert_eq!(get(&served, &format!("/guest/otel?{}", upstream.url()), &[])?.status, 200);
     assert_eq!(asked.recv_timeout(SOON)?.header("traceparent"), "");
     Ok(())
 }

@@ -500,10 +500,15 @@ mod sqs {
     /// How many messages the queue has, visible or not.
     fn left(moto: &Moto) -> Result<u64> {
         let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        let [visible, invisible] = names;
         let input = json!({ "QueueUrl": QUEUE, "AttributeNames": names });
         let answer = moto.call("AmazonSQS.GetQueueAttributes", &input)?;
-        let number = |name: &str| answer["Attributes"][name].as_str().unwrap_or("0").parse::<u64>();
-        Ok(number(names[0])? + number(names[1])?)
+        let attributes = answer.get("Attributes").context("the queue has no attributes")?;
+        let number = |name: &str| {
+            let text = attributes.get(name).and_then(Value::as_str).unwrap_or("0");
+            text.parse::<u64>()
+        };
+        Ok(number(visible)? + number(invisible)?)
     }
 
     fn spinlet(moto: &Moto) -> Result<Spinlet> {

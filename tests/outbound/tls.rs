@@ -157,9 +157,13 @@ impl Servers {
             ),
             ("/mqtt", lines(&[&mosquitto_address, user, password, "t", "text", "1"]), "published"),
         ];
-        let servers = (redis, postgres, maria, mosquitto);
-        let (_redis, _postgres, _maria, _mosquitto) = servers;
-        Ok(Self { _redis, _postgres, _maria, _mosquitto, requests })
+        Ok(Self {
+            _redis: redis,
+            _postgres: postgres,
+            _maria: maria,
+            _mosquitto: mosquitto,
+            requests,
+        })
     }
 
     /// Asks each of them, with success or without.

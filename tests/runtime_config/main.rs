@@ -20,7 +20,7 @@ use integration_tests::registry::Registry;
 use integration_tests::servers::Moto;
 use integration_tests::spinlet::{Served, Spinlet};
 use integration_tests::stand_in::{Answer, Asked, StandIn};
-use integration_tests::workspace::{guest, system_program, tool};
+use integration_tests::workspace::{guest, system_program};
 use serde_json::json;
 
 const SECRET: &str = "hunter2";

@@ -63,16 +63,17 @@ async fn reaches(tls: &Tls, server: &TlsAcceptor) -> bool {
 #[tokio::test]
 async fn only_who_is_trusted_is_connected_to() {
     let (authority, stranger) = (Authority::new().unwrap(), Authority::new().unwrap());
-    let server = server(&authority, false);
-    assert!(reaches(&Tls::new(1, only(&authority)), &server).await);
-    assert!(!reaches(&Tls::new(1, only(&stranger)), &server).await);
-    assert!(!reaches(&Tls::default(), &server).await);
+    let trusted = server(&authority, false);
+    assert!(reaches(&Tls::new(1, only(&authority)), &trusted).await);
+    assert!(!reaches(&Tls::new(1, only(&stranger)), &trusted).await);
+    assert!(!reaches(&Tls::default(), &trusted).await);
     let besides = read_authorities(authority.certificate()).unwrap();
     let config = Tls::new(1, only(&stranger)).config_also_trusting(&besides).await.unwrap();
     assert!(!config.alpn_protocols.iter().any(|_| true));
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    let (served, secured) = tokio::join!(server.accept(theirs), secure(config, "localhost", ours));
-    assert!(served.is_ok() && secured.is_ok());
+    let (accepted, secured) =
+        tokio::join!(trusted.accept(theirs), secure(config, "localhost", ours));
+    assert!(accepted.is_ok() && secured.is_ok());
 }
 
 #[tokio::test]

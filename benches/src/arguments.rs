@@ -55,6 +55,10 @@ pub struct Arguments {
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) burst: usize,
 
+    /// Seconds without a request after which memory has settled
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub(crate) idle: u64,
+
     /// Seconds of each step of load
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     pub(crate) seconds: u64,
@@ -114,6 +118,8 @@ pub(crate) enum ScenarioName {
     Replicas,
     /// S5: many at once
     Burst,
+    /// S7: memory of a replica before a burst of requests, and once it is idle again
+    Settled,
     /// S8: requests per second and latency
     Load,
     /// S9: many starts and stops; what is left
@@ -131,6 +137,7 @@ impl ScenarioName {
             Self::Warm => "warm",
             Self::Replicas => "replicas",
             Self::Burst => "burst",
+            Self::Settled => "settled",
             Self::Load => "load",
             Self::Churn => "churn",
             Self::Counters => "counters",

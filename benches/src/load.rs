@@ -17,10 +17,6 @@ use tokio::net::TcpStream;
 
 use crate::statistics::quantile;
 
-/// Connections for a fixed rate: more than a server that keeps up will use.
-const CONNECTIONS_AT_A_RATE: u64 = 100;
-/// Connections when as much as possible is asked for.
-const CONNECTIONS_AT_CAPACITY: u64 = 16;
 /// The quantiles that are kept.
 const QUANTILES: [f64; 7] = [0.0, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0];
 
@@ -29,6 +25,8 @@ const QUANTILES: [f64; 7] = [0.0, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0];
 pub(crate) struct Load {
     /// Requests per second; none for as many as possible.
     pub(crate) rate: Option<f64>,
+    /// Kept connections, each with one request at a time.
+    pub(crate) connections: u64,
     pub(crate) time: Duration,
 }
 
@@ -68,9 +66,7 @@ impl Load {
             end: Instant::now() + self.time,
             next: AtomicU64::new(0),
         });
-        let connections =
-            if self.rate.is_some() { CONNECTIONS_AT_A_RATE } else { CONNECTIONS_AT_CAPACITY };
-        let tasks: Vec<_> = (0..connections)
+        let tasks: Vec<_> = (0..self.connections)
             .map(|_| tokio::spawn(connection(address, Arc::clone(&schedule))))
             .collect();
         let (mut latencies, mut errors) = (Vec::new(), 0);

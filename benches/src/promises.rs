@@ -61,6 +61,8 @@ enum Figure {
     BurstServed,
     /// Slowest hundredth of a burst over its median.
     BurstSpread,
+    /// Private memory once idle after a burst of requests, over that before it.
+    Settled,
     /// Requests per second at most.
     Capacity,
     /// p99 over p50 at half of capacity.
@@ -140,6 +142,10 @@ impl Promise {
                 let mut served = burst.served_ms.clone();
                 served.sort_by(f64::total_cmp);
                 (!served.is_empty()).then(|| quantile(&served, 0.99) / quantile(&served, 0.5))
+            }
+            Figure::Settled => {
+                let settled = results.settled.iter().find(|one| one.contender == contender)?;
+                Some(settled.idle_bytes as f64 / settled.before_bytes as f64)
             }
             Figure::Capacity => results.load(contender, None).map(|load| load.served_per_second),
             Figure::LatencySpread => {

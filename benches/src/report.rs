@@ -93,6 +93,7 @@ impl Results {
             self.memory_table(),
             self.counter_table(),
             self.burst_table(),
+            self.settled_table(),
             self.load_table(),
             self.churn_table(),
         ];
@@ -295,6 +296,27 @@ impl Results {
                 at(0.99),
                 at(1.0),
                 one_digit(Some(burst.cpu_ms / burst.asked.max(1) as f64)),
+            ]);
+        }
+        table
+    }
+
+    fn settled_table(&self) -> Table {
+        let mut table = Table::new(
+            "Private memory of one replica around a burst of requests, MB",
+            &["contender", "at once", "served", "errors", "before", "in it", "idle", "idle for, s"],
+        );
+        let megabytes = |bytes: u64| two_digits(Some(bytes as f64 / MEGABYTE));
+        for settled in &self.settled {
+            table.rows.push(vec![
+                settled.contender.clone(),
+                settled.concurrent.to_string(),
+                settled.served.to_string(),
+                settled.errors.to_string(),
+                megabytes(settled.before_bytes),
+                megabytes(settled.burst_bytes),
+                megabytes(settled.idle_bytes),
+                settled.idle_seconds.to_string(),
             ]);
         }
         table

@@ -16,6 +16,8 @@ pub(crate) struct Results {
     pub(crate) memory: Vec<MemorySample>,
     pub(crate) counters: Vec<CounterSample>,
     pub(crate) bursts: Vec<BurstSample>,
+    #[serde(default)]
+    pub(crate) settled: Vec<SettledSample>,
     pub(crate) loads: Vec<LoadSample>,
     pub(crate) churn: Vec<ChurnSample>,
     /// What could not be measured, and why.
@@ -102,6 +104,23 @@ pub(crate) struct BurstSample {
     pub(crate) failures: Vec<String>,
     /// Compilations that ran.
     pub(crate) cpu_ms: f64,
+}
+
+/// Private memory of one replica around a burst of requests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SettledSample {
+    pub(crate) contender: String,
+    /// Requests in flight at the same time.
+    pub(crate) concurrent: u64,
+    pub(crate) served: u64,
+    pub(crate) errors: u64,
+    /// After the first request.
+    pub(crate) before_bytes: u64,
+    /// Just after the burst.
+    pub(crate) burst_bytes: u64,
+    /// How long no request came then, and the memory after that.
+    pub(crate) idle_seconds: u64,
+    pub(crate) idle_bytes: u64,
 }
 
 /// A step of load.

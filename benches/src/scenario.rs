@@ -5,6 +5,7 @@ mod churn;
 mod counted;
 mod loaded;
 mod replicas;
+mod settled;
 mod starts;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +59,7 @@ impl<'a> Context<'a> {
             }
             ScenarioName::Replicas => replicas::run(self),
             ScenarioName::Burst => burst::run(self),
+            ScenarioName::Settled => settled::run(self),
             ScenarioName::Load => loaded::run(self),
             ScenarioName::Churn => churn::run(self),
             ScenarioName::Counters => counted::run(self),

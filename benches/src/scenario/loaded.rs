@@ -11,6 +11,10 @@ use crate::results::LoadSample;
 
 /// Parts of the capacity at which latency is measured.
 const SHARES: [f64; 3] = [0.1, 0.5, 0.8];
+/// Connections for a fixed rate: more than a server that keeps up will use.
+const CONNECTIONS_AT_A_RATE: u64 = 100;
+/// Connections when as much as possible is asked for.
+const CONNECTIONS_AT_CAPACITY: u64 = 16;
 /// The server's processor and the generator's.
 const SERVER: usize = 0;
 const GENERATOR: usize = 1;
@@ -58,11 +62,14 @@ fn measure(
         .map_err(|_| anyhow::anyhow!("the load generator has failed"))?
     };
     // Warm-up: pools, allocators and branch predictors.
-    run(Load { rate: None, time: seconds.min(Duration::from_secs(2)) })?;
+    let (connections, time) = (CONNECTIONS_AT_CAPACITY, seconds.min(Duration::from_secs(2)));
+    run(Load { rate: None, connections, time })?;
     let mut capacity = None;
     for share in [None].into_iter().chain(SHARES.map(Some)) {
         let rate = share.zip(capacity).map(|(share, capacity): (f64, f64)| share * capacity);
-        let step = run(Load { rate, time: seconds })?;
+        let connections =
+            if rate.is_some() { CONNECTIONS_AT_A_RATE } else { CONNECTIONS_AT_CAPACITY };
+        let step = run(Load { rate, connections, time: seconds })?;
         capacity = capacity.or(Some(step.served_per_second));
         context.step(&format!("{} {:.0}/s", contender.name, step.served_per_second))?;
         context.results.loads.push(LoadSample {

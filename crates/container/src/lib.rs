@@ -23,6 +23,7 @@
 pub mod bundle;
 pub mod cgroup;
 pub mod enter;
+pub mod heap;
 pub mod spawn;
 mod syscalls;
 

@@ -352,6 +352,17 @@ pub(crate) fn inherited(number: i32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Gives the heap's unused pages back. Only glibc has to be asked.
+pub(crate) fn trim_heap() {
+    // SAFETY: `malloc_trim` may be called at any time from any thread; it changes
+    // nothing that was allocated.
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "no safe wrapper for malloc_trim exists")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Duplicates a descriptor to a number above those that programs are given, so
 /// that placing one never overwrites another's source.
 pub(crate) fn lift(descriptor: impl AsFd) -> Result<OwnedFd, Errno> {

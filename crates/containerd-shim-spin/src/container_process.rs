@@ -10,6 +10,7 @@ use container::cgroup::Cgroup;
 use container::spawn::{PidNamespace, Program, spawn};
 use containerd_task::{Error, Process, Stdio};
 use control::{CONTROL_FD, Channel};
+use process_setup::ALLOCATOR;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -60,7 +61,8 @@ pub(crate) fn start_runtime(
 fn environment(oci: &OciBundle) -> Vec<(String, String)> {
     let of_container = oci.environment().into_iter();
     let trust = of_container.filter(|(name, value)| TRUST.contains(&&**name) && !value.is_empty());
-    settings::ours_as_text().into_iter().chain(trust).collect()
+    let allocator = (ALLOCATOR.0.to_owned(), ALLOCATOR.1.to_owned());
+    settings::ours_as_text().into_iter().chain(trust).chain([allocator]).collect()
 }
 
 /// SIGKILL.

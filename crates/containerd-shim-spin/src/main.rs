@@ -34,7 +34,7 @@ use std::io::Write;
 use anyhow::Context;
 use containerd_task::bootstrap::{self, Flags, Invocation, Surroundings};
 use containerd_task::{Publisher, TaskService};
-use process_setup::{Environment, ExitCode, LogFormat, chain, start_logging};
+use process_setup::{ALLOCATOR, Environment, ExitCode, LogFormat, chain, start_logging};
 
 use phases::Clock;
 use settings::Settings;
@@ -97,7 +97,9 @@ fn start(clock: Clock, flags: &Flags) -> anyhow::Result<()> {
     let surroundings = Surroundings {
         ttrpc_address: text("TTRPC_ADDRESS"),
         grpc_address: text("GRPC_ADDRESS"),
-        daemon_environment: settings::of_daemon().chain([clock.to_variable()]).collect(),
+        daemon_environment: settings::of_daemon()
+            .chain([clock.to_variable(), (ALLOCATOR.0.into(), ALLOCATOR.1.into())])
+            .collect(),
     };
     answer(&bootstrap::start(flags, &surroundings)?)
 }

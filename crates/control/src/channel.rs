@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg,
     sendmsg, socketpair,
 };
 use serde::Serialize;
@@ -104,19 +104,17 @@ impl Channel {
     /// # Errors
     /// [`ControlError::Closed`] at the end of the stream.
     pub async fn receive<M: DeserializeOwned>(&self) -> Result<(M, Option<OwnedFd>), ControlError> {
-        let mut packet = vec![0_u8; MAX_PACKET];
-        let (length, descriptor) = self
+        let (packet, descriptor) = self
             .socket
             .async_io(Interest::READABLE, || {
-                receive_packet(self.socket.as_fd(), &mut packet).map_err(std::io::Error::from)
+                receive_packet(self.socket.as_fd()).map_err(std::io::Error::from)
             })
             .await
             .map_err(closed_or_failed)?;
-        if length == 0 {
+        if packet.is_empty() {
             return Err(ControlError::Closed);
         }
-        let bytes = packet.get(..length).ok_or(ControlError::TooLarge(length))?;
-        let message = serde_json::from_slice(bytes).map_err(ControlError::Decode)?;
+        let message = serde_json::from_slice(&packet).map_err(ControlError::Decode)?;
         Ok((message, descriptor))
     }
 }
@@ -145,14 +143,18 @@ fn send_packet(
     Ok(())
 }
 
-fn receive_packet(
-    socket: BorrowedFd<'_>,
-    packet: &mut [u8],
-) -> Result<(usize, Option<OwnedFd>), Errno> {
+/// The next packet, in as much memory as it needs: both sides wait for one as long
+/// as the app runs.
+fn receive_packet(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
+    let (_, length) = recv(socket, &mut [0_u8; 0], RecvFlags::PEEK | RecvFlags::TRUNC)?;
+    if length > MAX_PACKET {
+        return Err(Errno::MSGSIZE);
+    }
+    let mut packet = vec![0_u8; length];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received =
-        recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let mut parts = [IoSliceMut::new(&mut packet)];
+    let received = recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
     if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
     }
@@ -162,7 +164,8 @@ fn receive_packet(
             descriptor = descriptors.into_iter().next().or(descriptor);
         }
     }
-    Ok((received.bytes, descriptor))
+    packet.truncate(received.bytes);
+    Ok((packet, descriptor))
 }
 
 #[cfg(test)]

@@ -88,9 +88,11 @@ pub struct Pool {
     pub instances: u32,
     /// Guest calls that can be in progress at once, in all instances together.
     pub calls: u32,
-    /// Bytes of each linear memory that stay resident between two instances and
-    /// are zeroed instead of being returned to the kernel.
-    pub keep_resident: usize,
+    /// Bytes of each table that stay resident between two instances and are zeroed
+    /// instead of being returned to the kernel. Linear memories are returned: they
+    /// begin with a stack whose end alone is used, and zeroing it would touch more
+    /// pages than the guest did.
+    pub keep_tables: usize,
     /// Slots that keep their last module's memory image while unused.
     pub warm_slots: u32,
 }
@@ -100,7 +102,7 @@ impl Default for Pool {
     /// when the engine is made, so a thousand of them would cost milliseconds of
     /// every start.
     fn default() -> Self {
-        Self { instances: 64, calls: 128, keep_resident: 64 << 10, warm_slots: 16 }
+        Self { instances: 64, calls: 128, keep_tables: 16 << 10, warm_slots: 16 }
     }
 }
 
@@ -118,8 +120,7 @@ impl Pool {
             .max_memories_per_module(MAX_MEMORIES as u32)
             .max_tables_per_module(POOL_TABLES_PER_INSTANCE)
             .table_elements(POOL_TABLE_ELEMENTS)
-            .linear_memory_keep_resident(self.keep_resident)
-            .table_keep_resident(self.keep_resident / 4)
+            .table_keep_resident(self.keep_tables)
             .max_unused_warm_slots(self.warm_slots);
         InstanceAllocationStrategy::Pooling(pool)
     }

@@ -10,6 +10,9 @@ use wasmtime::{Engine, EngineWeak};
 /// How long one epoch lasts: the precision of every deadline on guest code.
 pub const TICK: Duration = Duration::from_millis(10);
 
+/// How long nothing must have run until an engine counts as idle.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// How many epochs cover `duration`: at least one, and never less time than
 /// asked for.
 pub fn ticks(duration: Duration) -> u64 {
@@ -21,7 +24,9 @@ pub fn ticks(duration: Duration) -> u64 {
 /// Advances an engine's epoch every [`TICK`] while guests run.
 ///
 /// One thread per ticker; it sleeps without waking while nothing runs, so an
-/// idle app costs no processor time. The thread ends when the ticker is dropped.
+/// idle app costs no processor time. It wakes once more when nothing has run for
+/// five seconds, for what is to be done then. The thread ends when the ticker is
+/// dropped.
 #[derive(Debug)]
 pub struct EpochTicker {
     shared: Arc<Shared>,
@@ -35,17 +40,22 @@ struct Shared {
 }
 
 impl EpochTicker {
-    /// Starts the ticker of `engine`.
+    /// Starts the ticker of `engine`. `when_idle` is called on its thread after each
+    /// time in which something ran.
     ///
     /// # Errors
     /// Fails when the system cannot start a thread.
-    pub fn start(engine: &Engine) -> io::Result<Self> {
+    pub fn start(engine: &Engine, when_idle: fn()) -> io::Result<Self> {
+        Self::start_with(engine, when_idle, IDLE)
+    }
+
+    fn start_with(engine: &Engine, when_idle: fn(), idle: Duration) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (in_thread, engine) = (Arc::clone(&shared), engine.weak());
         thread::Builder::new()
             .name("epoch".to_owned())
             .stack_size(64 << 10)
-            .spawn(move || in_thread.tick(&engine))?;
+            .spawn(move || in_thread.tick(&engine, when_idle, idle))?;
         Ok(Self { shared })
     }
 
@@ -82,22 +92,52 @@ impl Drop for Running {
     }
 }
 
+/// What a ticker's thread has to do.
+enum Next {
+    /// Advance the epoch.
+    Running,
+    /// What is to be done when nothing runs any more.
+    Idle,
+    /// Nothing, ever again.
+    Ended,
+}
+
 impl Shared {
-    fn tick(&self, engine: &EngineWeak) {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+    fn tick(&self, engine: &EngineWeak, when_idle: fn(), idle: Duration) {
+        let mut has_run = false;
         loop {
-            ended = self
-                .changed
-                .wait_while(ended, |ended| !*ended && self.running.load(Ordering::SeqCst) == 0)
-                .unwrap_or_else(PoisonError::into_inner);
-            if *ended {
-                return;
+            match self.next(has_run.then_some(idle)) {
+                Next::Ended => return,
+                Next::Idle => {
+                    when_idle();
+                    has_run = false;
+                }
+                Next::Running => {
+                    has_run = true;
+                    thread::sleep(TICK);
+                    let Some(engine) = engine.upgrade() else { return };
+                    engine.increment_epoch();
+                }
             }
-            drop(ended);
-            thread::sleep(TICK);
-            let Some(engine) = engine.upgrade() else { return };
-            engine.increment_epoch();
-            ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until something runs, or until nothing has for as long as `idle` says.
+    fn next(&self, idle: Option<Duration>) -> Next {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let rests = |ended: &mut bool| !*ended && self.running.load(Ordering::SeqCst) == 0;
+        let (ended, is_idle) = if let Some(idle) = idle {
+            let waited = self.changed.wait_timeout_while(ended, idle, rests);
+            let (ended, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            (ended, timeout.timed_out())
+        } else {
+            let waited = self.changed.wait_while(ended, rests);
+            (waited.unwrap_or_else(PoisonError::into_inner), false)
+        };
+        match (*ended, is_idle) {
+            (true, _) => Next::Ended,
+            (false, true) => Next::Idle,
+            (false, false) => Next::Running,
         }
     }
 }
@@ -112,6 +152,25 @@ mod tests {
         assert_eq!(ticks(Duration::from_millis(1)), 2);
         assert_eq!(ticks(Duration::from_millis(100)), 11);
         assert!(ticks(Duration::MAX) > 1 << 40);
+    }
+
+    #[test]
+    fn a_ticker_says_once_that_nothing_runs_any_more() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let engine = Engine::new(&crate::config().unwrap()).unwrap();
+        let when_idle = || {
+            CALLS.fetch_add(1, Ordering::SeqCst);
+        };
+        let ticker = EpochTicker::start_with(&engine, when_idle, TICK).unwrap();
+        let calls_after = |ticks| {
+            thread::sleep(ticks * TICK);
+            CALLS.load(Ordering::SeqCst)
+        };
+        assert_eq!(calls_after(5), 0, "nothing has run yet");
+        let running = ticker.running();
+        assert_eq!(calls_after(5), 0, "something runs");
+        drop(running);
+        assert_eq!(calls_after(30), 1);
     }
 
     #[cfg(feature = "compile")]
@@ -146,7 +205,7 @@ mod tests {
         #[test]
         fn a_guest_is_interrupted_while_something_runs_and_the_clock_rests_otherwise() {
             let engine = Engine::new(&crate::config().unwrap()).unwrap();
-            let ticker = EpochTicker::start(&engine).unwrap();
+            let ticker = EpochTicker::start(&engine, || ()).unwrap();
             let patience = Duration::from_millis(500);
             assert!(stopped_after(&engine, patience) >= patience);
             let running = ticker.running();

@@ -51,6 +51,9 @@ pub struct HostSettings {
     pub models: Option<Arc<RemoteModels>>,
     /// To whom the app tells about itself.
     pub telemetry: Telemetry,
+    /// Called when no guest has run for some seconds, after each time in which one
+    /// did; on a thread that may block for a moment.
+    pub when_idle: fn(),
 }
 
 impl HostSettings {
@@ -77,6 +80,7 @@ impl HostSettings {
             outbound: OutboundSettings::default(),
             models: None,
             telemetry: Telemetry::default(),
+            when_idle: || (),
         })
     }
 }
@@ -134,7 +138,7 @@ impl AppHost {
         let components = problems.into_result(components).map_err(HostError::Components)?;
         Ok(Arc::new(Self {
             engine: engine.clone(),
-            ticker: EpochTicker::start(engine).map_err(HostError::Ticker)?,
+            ticker: EpochTicker::start(engine, settings.when_idle).map_err(HostError::Ticker)?,
             output: settings.output,
             max_instance_memory: settings.max_instance_memory,
             client,

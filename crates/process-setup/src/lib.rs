@@ -2,6 +2,7 @@
 //! directory, start logging, print an error's causes once, exit with a code that
 //! means something.
 
+mod allocator;
 mod chain;
 mod environment;
 mod exit;
@@ -13,6 +14,7 @@ mod logging;
 mod one_line;
 mod state_dir;
 
+pub use allocator::ALLOCATOR;
 pub use chain::chain;
 pub use environment::{Environment, EnvironmentError, Problem, Reader};
 pub use exit::ExitCode;

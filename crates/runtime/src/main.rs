@@ -78,7 +78,11 @@ async fn run(
     let folder = configuration.config().state_dir.as_ref();
     let state_dir = state_dir::choose(settings.state_dir, folder, &spec);
     let telemetry = Telemetry::start(settings.telemetry);
-    let host = HostSettings { telemetry: telemetry.clone(), ..settings.host };
+    let host = HostSettings {
+        telemetry: telemetry.clone(),
+        when_idle: container::heap::trim,
+        ..settings.host
+    };
     let host = configuration.apply(host, &state_dir)?;
     let app = assemble(code.engine(), loaded, host, settings.triggers).await?;
     let workers = Workers::start(settings.workers)?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use command_fds::{CommandFdExt, FdMapping};
 use control::{CONTROL_FD, Channel, ControlError, FromRuntime, RunSpec, ToRuntime};
+use process_setup::ALLOCATOR;
 use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -65,6 +66,7 @@ impl<'a> Supervisor<'a> {
     ) -> anyhow::Result<Self> {
         let (ours, theirs) = control::pair()?;
         let child = Command::new(runtime)
+            .envs([ALLOCATOR])
             .stdin(input())
             .process_group(0)
             .kill_on_drop(true)

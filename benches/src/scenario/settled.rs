@@ -1,0 +1,82 @@
+//! Memory of one replica before a burst of requests, in it, and when it has been
+//! idle again for a while.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::Context;
+use crate::contender::Contender;
+use crate::load::Load;
+use crate::memory::{self, Usage};
+use crate::results::SettledSample;
+
+/// Requests that are in flight at the same time.
+const CONCURRENT: u64 = 200;
+/// How long a replica has before it is first looked at, having answered once.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Each contender that serves, one after the other.
+pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
+    let contenders: Vec<&Contender> =
+        context.contenders.iter().filter(|contender| contender.serves()).collect();
+    context.steps(contenders.len());
+    for contender in contenders {
+        // Beside another one: what both have mapped is then not the private memory of either.
+        let ids = [context.next_id(), context.next_id()];
+        let mut replicas = Vec::new();
+        let mut address = None;
+        for id in &ids {
+            let (sample, replica, _) = context.stage.start("settled", contender, id)?;
+            address = Some(replica.address);
+            replicas.push(replica);
+            if let Some(failure) = sample.failure {
+                context.note(format!("{} has no burst: {failure}", contender.name));
+                address = None;
+                break;
+            }
+        }
+        let measured = address.map(|address| measure(context, contender, &ids, address));
+        for replica in replicas {
+            context.stage.remove(replica)?;
+        }
+        let shown = match measured.transpose()? {
+            Some(sample) => {
+                let grown = sample.idle_bytes as f64 / sample.before_bytes.max(1) as f64;
+                context.results.settled.push(sample);
+                format!("{} {grown:.2}", contender.name)
+            }
+            None => contender.name.clone(),
+        };
+        context.step(&shown)?;
+    }
+    Ok(())
+}
+
+fn measure(
+    context: &Context<'_>,
+    contender: &Contender,
+    ids: &[String],
+    address: std::net::SocketAddr,
+) -> Result<SettledSample> {
+    let loaded = ids.last().context("no replica")?;
+    let usage = || -> Result<Usage> {
+        Ok(memory::of_processes(context.stage.group.replica(loaded)?.pids()?))
+    };
+    std::thread::sleep(SETTLE);
+    let before = usage()?;
+    let time = Duration::from_secs(context.arguments.seconds);
+    let step = Load { rate: None, connections: CONCURRENT, time }.run(address)?;
+    let burst = usage()?;
+    std::thread::sleep(Duration::from_secs(context.arguments.idle));
+    Ok(SettledSample {
+        contender: contender.name.clone(),
+        concurrent: CONCURRENT,
+        served: (step.served_per_second * time.as_secs_f64()) as u64,
+        errors: step.errors,
+        before_bytes: before.private,
+        burst_bytes: burst.private,
+        idle_seconds: context.arguments.idle,
+        idle_bytes: usage()?.private,
+    })
+}

@@ -28,6 +28,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use app::Digest;
@@ -79,7 +80,7 @@ pub enum CacheError {
 pub struct Cache {
     root: PathBuf,
     folder: PathBuf,
-    folder_fd: OwnedFd,
+    folder_fd: Arc<OwnedFd>,
     fingerprint: Fingerprint,
     max_bytes: u64,
 }
@@ -119,7 +120,7 @@ impl Cache {
         Ok(Self {
             root: root.to_path_buf(),
             folder,
-            folder_fd,
+            folder_fd: Arc::new(folder_fd),
             fingerprint: fingerprint.clone(),
             max_bytes,
         })

@@ -18,7 +18,7 @@ mod segment;
 
 use std::borrow::Cow;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ use fs_err as fs;
 
 use super::entry_file::{self, OpenError};
 use super::evict::is_functions;
-use super::lock::{Lock, remove_if_present};
+use super::lock::Lock;
 use super::{Cache, seen};
 use crate::Fingerprint;
 use segment::{KEY, Segment, Writer};
@@ -53,10 +53,12 @@ struct Known {
     used: AtomicBool,
 }
 
-/// What this compilation makes; written to `partial` as it comes.
+/// What this compilation makes; written as it comes.
 #[derive(Debug)]
 struct Made {
-    partial: PathBuf,
+    folder: Arc<OwnedFd>,
+    /// The name that its file will have.
+    name: String,
     segment: PathBuf,
     fingerprint: Fingerprint,
     writer: Option<Writer>,
@@ -80,14 +82,15 @@ impl Lock<'_> {
     /// and make a compilation slower, nothing else.
     pub fn functions(&self) -> Arc<Functions> {
         let (cache, digest) = self.held_for();
-        let name = digest.to_hex();
+        let name = format!("{}.functions", digest.to_hex());
         let known = known(cache).unwrap_or_else(|error| {
             tracing::warn!(%error, "functions of other components cannot be used");
             Vec::new()
         });
         let made = Made {
-            partial: cache.folder.join(format!("{name}.partial")),
-            segment: cache.folder.join(format!("{name}.functions")),
+            folder: Arc::clone(&cache.folder_fd),
+            segment: cache.folder.join(&name),
+            name,
             fingerprint: cache.fingerprint.clone(),
             writer: None,
             given_up: false,
@@ -151,19 +154,9 @@ impl Functions {
         if let Some(writer) = made.writer.take()
             && !made.segment.exists()
         {
-            reuse.added = writer.finish(&made.fingerprint)?;
-            fs::rename(&made.partial, &made.segment)?;
+            reuse.added = writer.finish(&made.fingerprint, made.folder.as_fd(), &made.name)?;
         }
         Ok(reuse)
-    }
-}
-
-impl Drop for Functions {
-    fn drop(&mut self) {
-        let made = self.made.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if made.writer.take().is_some() || made.given_up {
-            let _ = remove_if_present(&made.partial);
-        }
     }
 }
 
@@ -171,7 +164,7 @@ impl Made {
     fn add(&mut self, key: &[u8; KEY], code: &[u8]) -> io::Result<()> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => none.insert(Writer::create(&self.partial)?),
+            none => none.insert(Writer::create(self.folder.as_fd())?),
         };
         writer.append(key, code)
     }

@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 
-use fs_err::os::unix::fs::OpenOptionsExt as _;
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 
 use crate::Fingerprint;
@@ -124,17 +123,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Begins a file at `path`, in place of one that is there.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
-        crate::cache::lock::remove_if_present(path)?;
-        let file = fs_err::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?
-            .into_file();
+    /// Begins a file in `folder`; it has no name until it is finished, so that
+    /// nothing is left of one that is not. Not every file system has such files.
+    pub(super) fn create(folder: BorrowedFd<'_>) -> io::Result<Self> {
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(folder, ".", flags, Mode::RUSR | Mode::WUSR)?;
         Ok(Self {
-            file: BufWriter::with_capacity(1 << 20, file),
+            file: BufWriter::with_capacity(1 << 20, File::from(file)),
             offset: 0,
             index: BTreeMap::new(),
         })
@@ -154,8 +149,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Completes the file; how many functions it has.
-    pub(super) fn finish(mut self, fingerprint: &Fingerprint) -> io::Result<u64> {
+    /// Completes the file and gives it its name in `folder`; how many functions it
+    /// has.
+    pub(super) fn finish(
+        mut self,
+        fingerprint: &Fingerprint,
+        folder: BorrowedFd<'_>,
+        name: &str,
+    ) -> io::Result<u64> {
         let mut index = Vec::with_capacity(self.index.len() * RECORD);
         for (key, place) in &self.index {
             encode(key, place, &mut index);
@@ -166,6 +167,8 @@ impl Writer {
         let file = self.file.into_inner()?;
         // On the descriptor, so that no umask applies.
         rustix::fs::fchmod(&file, Mode::from_raw_mode(entry_file::MODE))?;
+        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+        rustix::fs::linkat(CWD, unnamed, folder, name, AtFlags::SYMLINK_FOLLOW)?;
         Ok(count)
     }
 }

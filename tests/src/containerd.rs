@@ -15,7 +15,9 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::leak_check::{control_groups, groups_named, processes_in_groups, remembered_networks};
+use crate::leak_check::{
+    control_groups, folders_below, groups_named, processes_in_groups, remembered_networks,
+};
 use crate::process::{
     Finished, Running, Seen, finish, free_address, processes_of, send_signal, wait_until,
 };
@@ -445,6 +447,7 @@ impl Drop for Containerd {
             let text = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
             let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), text.as_bytes());
         }
+        let sockets = self.sockets();
         drop(self.process.take());
         for place in [self.folder.path(), &self.state] {
             for process in processes_of(place) {
@@ -459,6 +462,9 @@ impl Drop for Containerd {
             Ok((none && processes_in_groups(&self.cgroup).is_empty()).then_some(()))
         };
         let _ = wait_until(Duration::from_secs(5), gone);
+        for socket in sockets {
+            let _ = fs::remove_file(socket);
+        }
         unmount_below(self.folder.path());
         for file in remembered_networks(self.folder.path()) {
             let _ = fs::remove_file(file);
@@ -470,6 +476,23 @@ impl Drop for Containerd {
             }
         }
         let _ = fs::remove_dir(format!("/run/containerd/runc/{}", self.namespace()));
+    }
+}
+
+impl Containerd {
+    /// The sockets of the shims that run: who is killed leaves its own.
+    fn sockets(&self) -> Vec<PathBuf> {
+        let folders = self.bundle_folders();
+        let bundles = folders.iter().flat_map(|folder| folders_below(folder, 1));
+        let files =
+            bundles.flat_map(|bundle| ["address", "bootstrap.json"].map(|name| bundle.join(name)));
+        files
+            .filter_map(|file| {
+                let text = fs::read_to_string(file).ok()?;
+                let (_, path) = text.split_once("unix://")?;
+                path.split('"').next().map(PathBuf::from)
+            })
+            .collect()
     }
 }
 

@@ -160,7 +160,8 @@ pub(crate) fn groups_named(name: &str) -> Vec<PathBuf> {
     groups.filter(|path| path.ends_with(name)).collect()
 }
 
-fn folders_below(folder: &Path, depth: u32) -> Vec<PathBuf> {
+/// The folders at most so deep below one.
+pub(crate) fn folders_below(folder: &Path, depth: u32) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut folders = Vec::new();
     for entry in entries.filter_map(Result::ok) {

@@ -19,6 +19,7 @@ use fs_err as fs;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
+use crate::leak_check::groups_named;
 use crate::process::{Seen, output_of, processes_of, send_signal, wait_until};
 use crate::workspace::images;
 
@@ -162,6 +163,10 @@ impl Drop for ShimClient {
         }
         // runc's shim leaves that to containerd.
         let _ = fs::remove_file(&self.socket);
+        // The parent of all is nobody's; the last one takes it along.
+        for group in groups_named(NAMESPACE) {
+            let _ = fs::remove_dir(group);
+        }
     }
 }
 

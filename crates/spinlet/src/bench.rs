@@ -25,7 +25,8 @@ pub(crate) struct BenchArguments {
 /// Replaces this process by the benchmark.
 pub(crate) fn run(arguments: &BenchArguments, environment: &Environment) -> anyhow::Result<()> {
     let program = |name| payload::locate(&environment.state_dir, name);
-    let benchmark = program("spinlet-bench")?;
+    let benchmark = program("spinlet-bench")
+        .context("there is no benchmark to run; scripts/build makes a spinlet that carries it")?;
     let error = Command::new(&benchmark)
         .arg("--spinlet")
         .arg(std::env::current_exe()?)

@@ -108,6 +108,20 @@ fn containerd_stopped_and_killed_costs_no_request() -> Result<()> {
 }
 
 #[test]
+fn containerd_comes_back_to_a_shim_that_is_not_on_its_path() -> Result<()> {
+    for version in Version::ALL {
+        let mut cri = Cri::start_off_path(version)?;
+        let before = cri.traces()?;
+        let (ids, address) = serving(&cri)?;
+        let processes = runtimes(&cri);
+        under_load(address, || cri.restart(Signal::TERM))?;
+        goes_on_and_ends(&cri, &ids, &processes)?;
+        cri.nothing_new_since(&before)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn containerd_upgraded_from_1_7_to_2_costs_no_request() -> Result<()> {
     let mut cri = Cri::start(Version::V1_7)?;
     let before = cri.traces()?;

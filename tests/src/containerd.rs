@@ -93,6 +93,8 @@ pub struct Containerd {
     cgroup: String,
     /// The registry behind its CRI plugin, if it has one.
     cri: Option<SocketAddr>,
+    /// Whether the handler says where the shim is, instead of `PATH`.
+    off_path: bool,
     folder: TempDir,
     _alone: MutexGuard<'static, ()>,
 }
@@ -125,14 +127,20 @@ impl Containerd {
     }
 
     /// Starts a containerd with its CRI plugin; every image reference leads to
-    /// the registry at this address.
+    /// the registry at this address. `off_path`: our handler has a `runtime_path`,
+    /// and the shim is not on `PATH`.
     ///
     /// # Errors
     /// Fails without root, and when a part is missing or does not answer.
-    pub(crate) fn start_with_cri(version: Version, registry: SocketAddr) -> Result<Self> {
+    pub(crate) fn start_with_cri(
+        version: Version,
+        registry: SocketAddr,
+        off_path: bool,
+    ) -> Result<Self> {
         let mut containerd = Self::prepare(None)?;
         containerd.namespace = "k8s.io".into();
         containerd.cri = Some(registry);
+        containerd.off_path = off_path;
         containerd.launched(version)
     }
 
@@ -145,8 +153,18 @@ impl Containerd {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("spinlet-test-{}-{number}", std::process::id());
         let cgroup = namespace.clone();
-        let (process, tools, cri) = (None, PathBuf::new(), None);
-        Ok(Self { process, tools, shim, state, namespace, cgroup, cri, folder, _alone: alone })
+        Ok(Self {
+            process: None,
+            tools: PathBuf::new(),
+            shim,
+            state,
+            namespace,
+            cgroup,
+            cri: None,
+            off_path: false,
+            folder,
+            _alone: alone,
+        })
     }
 
     fn launched(mut self, version: Version) -> Result<Self> {
@@ -162,7 +180,8 @@ impl Containerd {
             Some(registry) => {
                 cri_configuration::write_network(self.folder())?;
                 cri_configuration::write_registry(self.folder(), registry)?;
-                cri_configuration::text(self.folder(), version)
+                let shim = self.off_path.then(|| self.shim.join("containerd-shim-spin-v2"));
+                cri_configuration::text(self.folder(), version, shim.as_deref())
             }
         };
         fs::write(self.folder().join("config.toml"), text)?;
@@ -171,8 +190,9 @@ impl Containerd {
 
     fn launch(&mut self) -> Result<()> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let own = [self.shim.clone(), self.tools.clone()];
-        let folders = own.into_iter().chain(std::env::split_paths(&path));
+        let shim = (!self.off_path).then(|| self.shim.clone());
+        let own = shim.into_iter().chain([self.tools.clone()]);
+        let folders = own.chain(std::env::split_paths(&path));
         let mut command = Command::new(self.tools.join("containerd"));
         command
             .arg("--config")

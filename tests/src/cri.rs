@@ -49,11 +49,24 @@ impl Cri {
     /// # Errors
     /// Fails without root, and when a part is missing or does not answer.
     pub fn start(version: Version) -> Result<Self> {
+        Self::start_with_shim(version, false)
+    }
+
+    /// The same with a shim that is not on containerd's `PATH`: as the installer
+    /// does it, the handler says where it is.
+    ///
+    /// # Errors
+    /// As [`Cri::start`].
+    pub fn start_off_path(version: Version) -> Result<Self> {
+        Self::start_with_shim(version, true)
+    }
+
+    fn start_with_shim(version: Version, off_path: bool) -> Result<Self> {
         let crictl = tool("cri-tools")?.join("crictl");
         let network = PrivateNetwork::enter()?;
         let registry = Registry::start()?;
         linux_image::push_basic(&registry)?;
-        let containerd = Containerd::start_with_cri(version, registry.address())?;
+        let containerd = Containerd::start_with_cri(version, registry.address(), off_path)?;
         let cri = Self { containerd, registry, crictl, network };
         cri.wait_until_ready()?;
         Ok(cri)

@@ -118,7 +118,7 @@ fn serve(flags: &Flags) -> anyhow::Result<()> {
         let ttrpc = environment.text("TTRPC_ADDRESS").unwrap_or_default();
         let publisher = Publisher::new(ttrpc, &flags.namespace);
         let workload = PodWorkload::new(settings, flags, Clock::from_variable(&environment))?;
-        let service = TaskService::new(&flags.namespace, workload, publisher);
+        let service = TaskService::new(&flags.namespace, &flags.id, workload, publisher);
         let socket = bootstrap::socket_path(&flags.socket);
         containerd_task::serve(listener, socket, service).await.map_err(anyhow::Error::from)
     });

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 const ADDRESS: &str = "address";
 /// File with the container's first process, read by `delete`.
 const INIT: &str = "init.json";
+/// File with the path of the shim's program, read and mostly written by containerd.
+const PROGRAM: &str = "shim-binary-path";
 
 /// A container's bundle folder.
 #[derive(Debug, Clone)]
@@ -100,6 +102,30 @@ impl Bundle {
         serde_json::from_slice(&fs_err::read(self.0.join(INIT)).ok()?).ok()
     }
 
+    /// Records which program serves this container: the same as that of `pod`, a
+    /// container beside this one.
+    ///
+    /// containerd 2 records it only in the bundle of a pod's first container, for
+    /// which it ran `start`. When it comes back after a restart, it looks for the
+    /// program of every other one by the name of the runtime on its own `PATH`;
+    /// where the handler has a `runtime_path` instead, it finds none and forgets a
+    /// container that goes on.
+    ///
+    /// # Errors
+    /// Fails when what is recorded for the pod cannot be read, or as
+    /// [`Bundle::write`].
+    pub fn record_program_of(&self, pod: &str) -> std::io::Result<()> {
+        if self.0.join(PROGRAM).exists() {
+            return Ok(());
+        }
+        match fs_err::read(self.0.with_file_name(pod).join(PROGRAM)) {
+            Ok(program) => self.write(PROGRAM, &program),
+            // The pod's first container itself, and callers that are not containerd.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Takes away every mount on and below the bundle's `rootfs`, newest first.
     ///
     /// # Errors
@@ -162,6 +188,25 @@ mod tests {
         assert!(init.exists());
         let later = InitProcess { start_time: init.start_time + 1, ..init };
         assert!(!later.exists());
+    }
+
+    #[test]
+    fn a_container_has_the_program_of_its_pod_unless_one_is_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = |id: &str| {
+            fs_err::create_dir_all(folder.path().join(id)).unwrap();
+            Bundle::new(folder.path().join(id))
+        };
+        let program = |bundle: &Bundle| fs_err::read_to_string(bundle.path().join(PROGRAM)).ok();
+        let (pod, app, other) = (bundle("pod"), bundle("app"), bundle("other"));
+        app.record_program_of("pod").unwrap();
+        assert_eq!(program(&app), None);
+        pod.write(PROGRAM, b"/opt/shim").unwrap();
+        app.record_program_of("pod").unwrap();
+        assert_eq!(program(&app).as_deref(), Some("/opt/shim"));
+        other.write(PROGRAM, b"/opt/other").unwrap();
+        other.record_program_of("pod").unwrap();
+        assert_eq!(program(&other).as_deref(), Some("/opt/other"));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use containerd_shim_protos::{sandbox_async, shim_async};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::bundle::Bundle;
 use crate::creation::{Reservation, Slot, Tasks, create_request, exec_request};
 use crate::error::Error;
 use crate::events::Publisher;
@@ -52,6 +53,8 @@ pub struct TaskService(Arc<Inner>);
 
 struct Inner {
     namespace: String,
+    /// The container whose `start` made this shim.
+    pod: String,
     workload: Box<dyn Workload>,
     publisher: Arc<Publisher>,
     tasks: Tasks,
@@ -68,10 +71,12 @@ enum Named {
 }
 
 impl TaskService {
-    /// A service without tasks for one containerd namespace.
-    pub fn new(namespace: &str, workload: impl Workload, publisher: Publisher) -> Self {
+    /// A service without tasks for one containerd namespace; `pod` is the container
+    /// whose `start` made this shim.
+    pub fn new(namespace: &str, pod: &str, workload: impl Workload, publisher: Publisher) -> Self {
         Self(Arc::new(Inner {
             namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
             workload: Box::new(workload),
             publisher: Arc::new(publisher),
             tasks: Tasks::default(),
@@ -193,6 +198,9 @@ impl Inner {
     async fn create(self: Arc<Self>, request: CreateRequest) -> Result<u32, Error> {
         self.creates.fetch_add(1, Ordering::Relaxed);
         let reservation = Reservation::new(&self.tasks, &request)?;
+        Bundle::new(&request.bundle)
+            .record_program_of(&self.pod)
+            .map_err(|error| Error::failed("cannot record the shim's program", &error))?;
         let cancel = reservation.cancel().clone();
         let container = self.workload.create(request.clone(), cancel).await?;
         let pid = container.pid();

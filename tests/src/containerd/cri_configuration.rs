@@ -11,8 +11,13 @@ use serde_json::json;
 use super::{RUNTIME, Version};
 use crate::linux_image::PAUSE;
 
-/// The configuration file of containerd.
-pub(super) fn text(folder: &Path, version: Version) -> String {
+/// The configuration file of containerd; `shim` is our shim where `PATH` does not
+/// lead to it.
+pub(super) fn text(folder: &Path, version: Version, shim: Option<&Path>) -> String {
+    let spin = shim.map_or_else(
+        || format!("runtime_type = \"{RUNTIME}\"\n"),
+        |shim| format!("runtime_type = \"{RUNTIME}\"\nruntime_path = \"{}\"\n", shim.display()),
+    );
     let place = folder.display();
     let common = format!(
         "root = \"{place}/root\"\nstate = \"{place}/state\"\n\
@@ -21,14 +26,14 @@ pub(super) fn text(folder: &Path, version: Version) -> String {
          [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{place}/opt\"\n"
     );
     match version {
-        Version::V1_7 => format!("version = 2\n{common}{}", version_2(folder)),
-        Version::V2_1 | Version::V2 => format!("version = 3\n{common}{}", version_3(folder)),
+        Version::V1_7 => format!("version = 2\n{common}{}", version_2(folder, &spin)),
+        Version::V2_1 | Version::V2 => format!("version = 3\n{common}{}", version_3(folder, &spin)),
     }
 }
 
 /// `restrict_oom_score_adj`: the machine may not let us raise a score that was
 /// lowered.
-fn version_2(folder: &Path) -> String {
+fn version_2(folder: &Path, spin: &str) -> String {
     let (cri, place) = ("plugins.\"io.containerd.grpc.v1.cri\"", folder.display());
     format!(
         "[{cri}]\nsandbox_image = \"{PAUSE}\"\nstream_server_address = \"127.0.0.1\"\n\
@@ -36,11 +41,11 @@ fn version_2(folder: &Path) -> String {
          netns_mounts_under_state_dir = true\n\
          [{cri}.cni]\nbin_dir = \"/usr/lib/cni\"\nconf_dir = \"{place}/net.d\"\n\
          [{cri}.registry]\nconfig_path = \"{place}/certs.d\"\n{}",
-        runtimes(cri)
+        runtimes(cri, spin)
     )
 }
 
-fn version_3(folder: &Path) -> String {
+fn version_3(folder: &Path, spin: &str) -> String {
     let (cri, place) = ("plugins.\"io.containerd.cri.v1.runtime\"", folder.display());
     let images = "plugins.\"io.containerd.cri.v1.images\"";
     format!(
@@ -50,18 +55,18 @@ fn version_3(folder: &Path) -> String {
          [{images}.registry]\nconfig_path = \"{place}/certs.d\"\n\
          [{cri}]\nrestrict_oom_score_adj = true\nnetns_mounts_under_state_dir = true\n\
          [{cri}.cni]\nbin_dirs = [\"/usr/lib/cni\"]\nconf_dir = \"{place}/net.d\"\n{}\
-         [{cri}.containerd.runtimes.spin-sandbox]\nruntime_type = \"{RUNTIME}\"\n\
+         [{cri}.containerd.runtimes.spin-sandbox]\n{spin}\
          sandboxer = \"shim\"\ndisable_pause_image_pull = true\n",
-        runtimes(cri)
+        runtimes(cri, spin)
     )
 }
 
-fn runtimes(cri: &str) -> String {
+fn runtimes(cri: &str, spin: &str) -> String {
     format!(
         "[{cri}.containerd]\ndefault_runtime_name = \"runc\"\n\
          [{cri}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
          [{cri}.containerd.runtimes.runc.options]\nSystemdCgroup = false\n\
-         [{cri}.containerd.runtimes.spin]\nruntime_type = \"{RUNTIME}\"\n"
+         [{cri}.containerd.runtimes.spin]\n{spin}"
     )
 }
 

@@ -75,7 +75,7 @@ impl crate::workload::Sandbox for FakeSandbox {
 
 fn service() -> (TaskService, Fake) {
     let fake = Fake::default();
-    (TaskService::new("ns1", fake.clone(), Publisher::new("", "ns1")), fake)
+    (TaskService::new("ns1", "pod", fake.clone(), Publisher::new("", "ns1")), fake)
 }
 
 async fn create(service: &TaskService, id: &str) -> TtrpcResult<CreateSandboxResponse> {

@@ -273,7 +273,7 @@ impl Setup {
         let events_server = serve_events(&events, Arc::clone(&recorder)).await;
         let workload = Fake::default();
         let publisher = Publisher::new(&format!("unix://{}", events.display()), "ns1");
-        let service = TaskService::new("ns1", workload.clone(), publisher);
+        let service = TaskService::new("ns1", "pod", workload.clone(), publisher);
         let socket = folder.path().join("task");
         let listener = Listener::try_from(UnixListener::bind(&socket).unwrap()).unwrap();
         let mut server = Server::new().add_listener(listener).register_service(service.methods());
@@ -709,7 +709,7 @@ async fn events_wait_for_a_containerd_that_is_away_and_keep_their_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events");
     let publisher = Publisher::new(&path.display().to_string(), "ns1");
-    let service = TaskService::new("ns1", Fake::default(), publisher);
+    let service = TaskService::new("ns1", "pod", Fake::default(), publisher);
     let request = CreateTaskRequest {
         id: "a".to_owned(),
         bundle: "/b".to_owned(),

@@ -127,6 +127,8 @@ fn an_app_of_the_rust_sdk_5_routes_stores_and_sends() -> Result<()> {
 fn an_app_of_the_javascript_sdk_2_routes_stores_and_sends() -> Result<()> {
     let app = App::start("javascript-2")?;
     javascript(&app)?;
+    // It writes all of that at once, without asking how much it may.
+    app.echoes("POST", &vec![7; 24 << 20])?;
     app.expect("/variable/unknown", (200, "none"))?;
     app.expect_of("POST", "/sql", "SELECT 1 AS n", (200, r#""rows":[{"n":1}]"#))?;
     app.expect("/infer", (500, "does not have access to use 'unknown'"))
@@ -148,6 +150,8 @@ fn an_app_of_the_current_javascript_tools_routes_stores_and_sends() -> Result<()
 fn javascript(app: &App) -> Result<()> {
     app.sees_its_requests()?;
     app.expect("/headers", (200, "spin-full-url: http://shop.example/headers"))?;
+    let own = format!("spin-full-url: http://{}/headers", app.served.address());
+    app.expect("/fetch?url=http://self.alt/headers", (200, &own))?;
     app.expect("/hello/mars", (200, "hello mars"))?;
     app.expect("/stream", (200, "one two three"))?;
     app.expect("/variable/greeting", (200, "hello from a default"))?;

@@ -1,5 +1,6 @@
 //! Redis, PostgreSQL, MySQL and MQTT, from guests of two generations of the Rust
-//! SDK: `servers` (Spin 3, WASI 0.2) and `servers-p3` (current, WASI 0.3).
+//! SDK: `servers` (Spin 3, WASI 0.2) and `servers-p3` (current, WASI 0.3); PostgreSQL
+//! also from `rust-5` (Spin 3.4), so that each version of its interface has a guest.
 
 use anyhow::{Result, ensure};
 use integration_tests::http::request;
@@ -8,6 +9,13 @@ use integration_tests::workspace::guest;
 use test_servers::{MariaDb, Mosquitto, Postgres, Redis};
 
 const GUESTS: [&str; 2] = ["servers", "servers-p3"];
+/// One guest and path for each version of the interface: 2.0.0, 3.0.0, 4.0.0, 4.2.0.
+const POSTGRES: [(&str, &str); 4] = [
+    ("servers", "/postgres"),
+    ("servers", "/postgres-3"),
+    ("rust-5", "/postgres-4"),
+    ("servers-p3", "/postgres"),
+];
 
 fn up(name: &str) -> Result<(Spinlet, Served)> {
     let spinlet = Spinlet::new()?;
@@ -87,9 +95,7 @@ fn every_error_of_redis_has_its_own_name() -> Result<()> {
 fn postgres_changes_and_returns_rows() -> Result<()> {
     let server = Postgres::start()?;
     let address = server.address();
-    for (name, target) in
-        [("servers", "/postgres"), ("servers", "/postgres-3"), ("servers-p3", "/postgres")]
-    {
+    for (name, target) in POSTGRES {
         let (_spinlet, app) = up(name)?;
         let ask = |lines: &[&str], answer: &str| {
             let lines = [&[address.as_str()], lines].concat();
@@ -114,8 +120,12 @@ fn each_version_of_postgres_has_the_types_it_knows() -> Result<()> {
                  '1999-12-31 23:59:59'::timestamp, \
                  'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid, '(1,2)'::point";
     let ((_old, old), (_new, new)) = (up("servers")?, up("servers-p3")?);
+    let (_middle, middle) = up("rust-5")?;
     expect(&old, "/postgres", &[&address, query], (200, "Unsupported"))?;
     expect(&old, "/postgres-3", &[&address, query], (200, "Date((2024, 2, 29))"))?;
+    for text in ["Date((2024, 2, 29))", "Decimal(\"1.50\")", "days: 1", "Jsonb(", "Unsupported(["] {
+        expect(&middle, "/postgres-4", &[&address, query], (200, text))?;
+    }
     for text in [
         "Date((2024, 2, 29))",
         "Decimal(\"1.50\")",
@@ -138,12 +148,10 @@ fn every_error_of_postgres_has_its_own_name() -> Result<()> {
     let server = Postgres::start()?;
     let address = server.address();
     let wrong = address.replace(Postgres::PASSWORD, "secret");
-    for (name, target) in
-        [("servers", "/postgres"), ("servers", "/postgres-3"), ("servers-p3", "/postgres")]
-    {
+    for (name, target) in POSTGRES {
         let (_spinlet, app) = up(name)?;
         let fails = |lines: &[&str], answer: &str| expect(&app, target, lines, (500, answer));
-        let denied = "address postgres://db.test is not permitted";
+        let denied = "address postgres://u@db.test/db is not permitted";
         fails(&["postgres://u@db.test/db", "SELECT 1"], denied)?;
         fails(&["host=/run/postgresql", "SELECT 1"], "ConnectionFailed")?;
         fails(&["postgres://u@127.0.0.1:1/", "SELECT 1"], "refused")?;
@@ -177,7 +185,7 @@ fn mysql_changes_and_returns_rows_and_names_its_errors() -> Result<()> {
         works(&["?SELECT d, NULL FROM t"], "Unsupported")?;
         works(&["?SELECT seq FROM seq_1_to_20000"], "20000")?;
         let fails = |lines: &[&str], answer: &str| expect(&app, "/mysql", lines, (500, answer));
-        let denied = "address mysql://db.test is not permitted";
+        let denied = "address mysql://u@db.test/db is not permitted";
         fails(&["mysql://u@db.test/db", "SELECT 1"], denied)?;
         fails(&["nonsense", "SELECT 1"], "ConnectionFailed")?;
         fails(&["mysql://u@127.0.0.1:1/db", "SELECT 1"], "ConnectionFailed")?;
@@ -200,7 +208,7 @@ fn mqtt_messages_are_acknowledged_and_errors_have_names() -> Result<()> {
             expect(&app, "/mqtt", &lines, (200, "published"))?;
         }
         let fails = |lines: &[&str], answer: &str| expect(&app, "/mqtt", lines, (500, answer));
-        let denied = "address mqtt://db.test is not permitted";
+        let denied = "address mqtt://db.test?client_id=a is not permitted";
         fails(&["mqtt://db.test?client_id=a", user, password, "t"], denied)?;
         fails(&["nonsense", user, password, "t"], "InvalidAddress")?;
         fails(&["mqtt://127.0.0.1:1?client_id=a", user, password, "t"], "refused")?;

@@ -76,6 +76,42 @@ fn the_javascript_and_the_python_example_are_served() -> Result<()> {
 }
 
 #[test]
+fn what_components_write_is_copied_to_files_where_that_is_asked_for() -> Result<()> {
+    let spinlet = Spinlet::new()?;
+    let app = guest("behaviours")?.display().to_string();
+    let config = spinlet.folder().join("runtime-config.toml");
+    fs::write(&config, "log_dir = 'configured'")?;
+    let config = config.display().to_string();
+    for (arguments, folder) in
+        [(["--log-dir", "given"], "given"), (["--runtime-config-file", &config], "configured")]
+    {
+        let mut served = spinlet.up(&app, &arguments)?;
+        assert_eq!(served.get("/b/log?lines=2")?.status, 200);
+        assert_eq!(served.get("/b/last-words")?.status, 500);
+        served.wait_for_output("last words")?;
+        served.process().signal(Signal::TERM)?;
+        assert_eq!(served.process().wait(Duration::from_secs(20))?.code(), Some(0));
+        let file = |stream| {
+            let name = format!("behaviours_{stream}.txt");
+            fs::read_to_string(spinlet.folder().join(folder).join(name))
+        };
+        assert_eq!(file("stdout")?, "line 0\nline 1\nlast words without a newline\n", "{folder}");
+        assert_eq!(file("stderr")?, "to standard error\n", "{folder}");
+        // As without it.
+        let output = served.output();
+        assert!(output.contains("line 1\n") && output.contains("to standard error"), "{output}");
+    }
+    fs::write(&config, "log_dir = ''")?;
+    spinlet.up(&app, &["--runtime-config-file", &config])?.get("/b/log?lines=1")?;
+    let finished = spinlet.finish(&["up", &app, "--log-dir", "/dev/null/logs"])?;
+    assert_eq!(finished.status.code(), Some(1), "{}", finished.text());
+    let expected = "the folder for logs of guests cannot be used";
+    assert!(finished.stderr.contains(expected), "{}", finished.stderr);
+    assert!(finished.stderr.contains("/dev/null/logs"), "{}", finished.stderr);
+    Ok(())
+}
+
+#[test]
 fn routes_and_readiness_are_printed() -> Result<()> {
     let spinlet = Spinlet::new()?;
     let served = spinlet.up(&hello_rust()?, &[])?;
@@ -172,6 +208,31 @@ fn nothing_survives_a_killed_command_line() -> Result<()> {
     served.process().signal(Signal::KILL)?;
     served.process().wait(Duration::from_secs(5))?;
     no_process_of(spinlet.folder())
+}
+
+#[test]
+fn a_component_that_no_trigger_names_may_import_what_nobody_has() -> Result<()> {
+    let spinlet = Spinlet::new()?;
+    let folder = spinlet.folder().join("unused");
+    fs::create_dir_all(&folder)?;
+    fs::copy(wasm_of("hello-rust")?, folder.join("hello.wasm"))?;
+    // Neither compiled nor linked: it could be neither.
+    fs::write(folder.join("unused.wasm"), b"\0asm\x0d\0\x01\0 this is no component")?;
+    let manifest = |unused: &str| {
+        let text = format!(
+            "spin_manifest_version = 2\n[application]\nname = \"two\"\n\
+             [[trigger.http]]\nroute = \"/...\"\ncomponent = \"hello\"\n{unused}\
+             [component.hello]\nsource = \"hello.wasm\"\n\
+             [component.unused]\nsource = \"unused.wasm\"\n"
+        );
+        fs::write(folder.join("spin.toml"), text)
+    };
+    let app = folder.display().to_string();
+    manifest("")?;
+    assert_eq!(spinlet.up(&app, &[])?.get("/")?.text(), "Hello from Rust!\n");
+    manifest("[[trigger.http]]\nroute = \"/unused\"\ncomponent = \"unused\"\n")?;
+    let listen = free_address()?.to_string();
+    refused(&spinlet, &["up", &app, "--listen", &listen], "\"unused\"")
 }
 
 #[test]

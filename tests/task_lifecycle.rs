@@ -364,7 +364,14 @@ fn the_output_of_a_guest_is_the_output_of_its_task(version: Version) -> Result<(
     let address = containerd.run(&image, "app", &["--log-uri", &uri])?;
     assert_eq!(http::get(address, "/b/log?lines=3")?.status, 200);
     assert_eq!(http::get(address, "/b/last-words")?.status, 500);
-    let expected = ["line 0\n", "line 2\n", "to standard error", "last words without a newline"];
+    let serving = format!("Serving http://{address}\nAvailable Routes:\n");
+    let expected = [
+        serving.as_str(),
+        "line 0\n",
+        "line 2\n",
+        "to standard error",
+        "last words without a newline",
+    ];
     let complete = || {
         let text = fs::read_to_string(&log).unwrap_or_default();
         Ok(expected.iter().all(|part| text.contains(part)).then_some(()))

@@ -20,6 +20,7 @@ use otlp_collector::proto::metrics::v1::number_data_point::Value;
 use otlp_collector::proto::trace::v1::span::SpanKind;
 use otlp_collector::{Collector, Received, Spanned};
 use rustix::process::Signal;
+use test_servers::Authority;
 
 const SOON: Duration = Duration::from_secs(30);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -116,6 +117,50 @@ fn a_request_its_guest_and_what_that_sends_are_one_trace_over_either_protocol() 
         for request in &received.requests {
             assert_eq!(request.is_grpc, protocol == "grpc");
             assert_eq!(request.headers["x-token"], "a secret");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_collector_proves_itself_by_the_certificate_that_is_named() -> Result<()> {
+    let (authority, stranger) = (Authority::new()?, Authority::new()?);
+    let files = authority.issue(&["127.0.0.1"])?;
+    for protocol in ["http/protobuf", "grpc"] {
+        for (trusted, arrives) in [(&authority, true), (&stranger, false)] {
+            let collector = Collector::start_secured(&files.certificate, &files.key)?;
+            let certificate = trusted.certificate().display().to_string();
+            let spinlet = spinlet(&collector)?
+                .with_env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+                .with_env("OTEL_EXPORTER_OTLP_CERTIFICATE", &certificate);
+            let mut served = spinlet.up(&app()?, &[])?;
+            get(&served, "/guest/", &[])?;
+            stop(&mut served)?;
+            let told = !collector.received().spans.is_empty();
+            assert_eq!(told, arrives, "{protocol}: {}", served.output());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn exports_are_compressed_when_they_are_to_be() -> Result<()> {
+    for (protocol, header) in [("http/protobuf", "content-encoding"), ("grpc", "grpc-encoding")] {
+        let collector = Collector::start()?;
+        let spinlet = spinlet(&collector)?
+            .with_env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .with_env("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+            .with_env("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "none");
+        let mut served = spinlet.up(&app()?, &[])?;
+        get(&served, "/guest/lines", &[])?;
+        stop(&mut served)?;
+        let received = collector.received();
+        span(&received, "GET /guest/...")?;
+        assert_eq!(received.logs.len(), 3);
+        for request in &received.requests {
+            let is_logs = request.path.to_lowercase().contains("logs");
+            let encoding = request.headers.get(header).and_then(|value| value.to_str().ok());
+            assert_eq!(encoding, (!is_logs).then_some("gzip"), "{protocol} {}", request.path);
         }
     }
     Ok(())
@@ -414,6 +459,14 @@ fn what_cannot_be_used_is_said_before_anything_listens() -> Result<()> {
     for (variables, expected) in [
         (&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")][..], &["http/json", "grpc"][..]),
         (&[endpoint, ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "udp")], &["LOGS_PROTOCOL is \"udp\""]),
+        (
+            &[endpoint, ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd")],
+            &["OTEL_EXPORTER_OTLP_COMPRESSION is \"zstd\", expected `gzip` or `none`"],
+        ),
+        (
+            &[endpoint, ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/dev/null")],
+            &["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/dev/null has no certificate in PEM"],
+        ),
         (
             &[
                 ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "nowhere"),

@@ -393,7 +393,7 @@ fn tests() -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// One row of a table of docs/compatibility.md.
+/// One row of a table of docs/compatibility.md or docs/traps.md.
 struct Claim {
     /// The heading its table stands under.
     table: String,
@@ -402,7 +402,7 @@ struct Claim {
     proofs: String,
 }
 
-/// The rows of docs/compatibility.md; one that has not four cells goes to
+/// The rows of such a page; one that has not four cells goes to
 /// `problems`.
 fn claims(document: &str, problems: &mut Vec<String>) -> Vec<Claim> {
     let mut table = String::new();
@@ -458,9 +458,21 @@ fn contradictions(claims: &[Claim]) -> Vec<String> {
 #[test]
 fn every_claim_of_compatibility_names_a_test_that_exists() -> Result<()> {
     let tests = tests()?;
-    let document = fs::read_to_string(repository().join("docs/compatibility.md"))?;
+    for page in ["docs/compatibility.md", "docs/traps.md"] {
+        let document = fs::read_to_string(repository().join(page))?;
+        let problems = unproved(&document, &tests);
+        assert!(problems.is_empty(), "{page}:\n{}", problems.join("\n"));
+    }
+    Ok(())
+}
+
+/// What is wrong with the tables of a page.
+fn unproved(document: &str, tests: &BTreeSet<String>) -> Vec<String> {
     let mut problems = Vec::new();
-    let claims = claims(&document, &mut problems);
+    let claims = claims(document, &mut problems);
+    if claims.is_empty() {
+        problems.push("it has no table".to_owned());
+    }
     for Claim { what, state, proofs, .. } in &claims {
         let names: Vec<&str> =
             proofs.split(',').map(|name| name.trim().trim_matches('`')).collect();
@@ -474,8 +486,7 @@ fn every_claim_of_compatibility_names_a_test_that_exists() -> Result<()> {
         }
     }
     problems.extend(contradictions(&claims));
-    assert!(problems.is_empty(), "docs/compatibility.md:\n{}", problems.join("\n"));
-    Ok(())
+    problems
 }
 
 #[test]

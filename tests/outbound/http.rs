@@ -81,3 +81,16 @@ fn a_url_without_authority_is_one_of_the_app() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn names_are_not_looked_up_for_sockets_and_nothing_is_bound() -> Result<()> {
+    let app = App::start("outbound", "")?;
+    // Not even where everything is allowed.
+    for path in ["/", "/other/"] {
+        let looked = app.ask(&format!("{path}lookup"), &["localhost", "127.0.0.1"])?;
+        assert_eq!(looked, ["permanent-resolver-failure"; 2]);
+        let bound = app.ask(&format!("{path}listen"), &["127.0.0.1:0", "0.0.0.0:8080"])?;
+        assert_eq!(bound, ["access-denied"; 2]);
+    }
+    Ok(())
+}

@@ -1,10 +1,15 @@
 //! Ordinary Linux images, for pause containers, sidecars and critest.
 
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
 use anyhow::Result;
 use fs_err as fs;
 use serde_json::{Value, json};
 
 use crate::artifact::{digest, push_manifest};
+use crate::process::output_of;
 use crate::registry::Registry;
 use crate::workspace::images;
 
@@ -63,6 +68,22 @@ pub fn push_busybox(registry: &Registry) -> Result<String> {
     let reference = registry.reference("busybox");
     push(registry, &[busybox(reference.clone(), json!({ "Cmd": ["sh"] }))])?;
     Ok(reference)
+}
+
+/// Pushes an image whose root filesystem is a folder, as docker makes one of `COPY`
+/// from scratch, and returns its reference.
+///
+/// # Errors
+/// Fails when the folder cannot be packed or the registry does not take a part.
+pub fn push_folder(registry: &Registry, name: &str, folder: &Path) -> Result<String> {
+    let file = tempfile::NamedTempFile::new()?;
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(folder).arg("-cf").arg(file.path()).arg(".");
+    output_of(&mut tar, Duration::from_secs(20))?;
+    let layer = fs::read(file.path())?;
+    let config = config(json!({}), &[&layer]);
+    push_manifest(registry, (name, "v1"), &config, &[(TAR, &layer)])?;
+    Ok(registry.reference(name))
 }
 
 /// Pushes every image that critest asks for.
@@ -127,19 +148,25 @@ fn push(registry: &Registry, images_wanted: &[Image]) -> Result<()> {
         if let Some(config) = config.as_object_mut() {
             config.insert("Env".into(), json!([PATH]));
         }
-        let config = json!({
-            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-            "os": "linux",
-            "config": config,
-            "rootfs": {
-                "type": "layers",
-                "diff_ids": layers.iter().map(|layer| digest(layer)).collect::<Vec<_>>(),
-            },
-        });
+        let config = self::config(config, &layers.iter().collect::<Vec<_>>());
         let layers: Vec<(&str, &[u8])> = layers.iter().map(|l| (TAR, l.as_slice())).collect();
-        push_manifest(registry, place(&image.reference), &config.to_string(), &layers)?;
+        push_manifest(registry, place(&image.reference), &config, &layers)?;
     }
     Ok(())
+}
+
+/// The configuration of an image for this machine with these layers.
+fn config(container: Value, layers: &[&Vec<u8>]) -> String {
+    json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": container,
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": layers.iter().map(|layer| digest(layer)).collect::<Vec<_>>(),
+        },
+    })
+    .to_string()
 }
 
 /// Repository and tag of a reference, without its registry: the private one

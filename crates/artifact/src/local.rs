@@ -244,7 +244,7 @@ impl Loader<'_> {
             (Source::Path(path), _) => match self.base.blob(path) {
                 Ok(blob) => blob,
                 Err(error) => {
-                    self.problems.push(format!("{what}: {error}"));
+                    self.problems.push(self.base.unreadable(what, path, &error));
                     return None;
                 }
             },

@@ -24,7 +24,7 @@ pub enum NotWasm {
     )]
     NativeCode,
     /// Something else.
-    #[error("it does not start like a Wasm binary")]
+    #[error("it does not start like a Wasm binary; push the .wasm file that was built")]
     Unknown,
     /// A binary of an unknown version.
     #[error("it is a Wasm binary of an unknown version")]

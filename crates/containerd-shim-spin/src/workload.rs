@@ -78,6 +78,10 @@ impl Workload for PodWorkload {
             Err(Refusal::NotSpin(hold)) => {
                 tracing::info!(id = request.id, "an ordinary image without the program it names");
                 let made = self.linux.create(&request, &outline, Some((spare, hold))).await;
+                let made = made.map_err(|error| neither(&request.id, &error));
+                if let Err(error) = &made {
+                    termination_message::leave(&request.bundle, &error.to_string());
+                }
                 Ok(Arc::new(made?))
             }
         }
@@ -89,6 +93,17 @@ impl Workload for PodWorkload {
         self.files.get_or_init(|| files);
         Ok(Arc::new(sandbox))
     }
+}
+
+/// The error for an image that is nothing which can be run: most likely an app was to
+/// be in it.
+fn neither(id: &str, error: &Error) -> Error {
+    Error::Failed(format!(
+        "the image of container {id} is no Spin app: it has neither the layers of one nor a \
+         /spin.toml; push the app with `spinlet push` or `spin registry push`, or copy its \
+         spin.toml and what that names into the image. As a program of Linux it does not run \
+         either: {error}"
+    ))
 }
 
 /// Refuses what no container here can have.
@@ -129,6 +144,14 @@ mod tests {
             terminal: false,
             stdio: StdioPaths::default(),
             options: None,
+        }
+    }
+
+    #[test]
+    fn an_image_that_is_nothing_to_run_is_told_with_what_to_do() {
+        let text = neither("c1", &Error::Failed("exec: \"/\": is a directory".to_owned()));
+        for part in ["c1", "/spin.toml", "`spinlet push`", "is a directory"] {
+            assert!(text.to_string().contains(part), "{text}");
         }
     }
 

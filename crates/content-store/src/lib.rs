@@ -98,6 +98,18 @@ pub enum ContentStoreError {
     /// A blob is missing or damaged.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// An index has an image for nobody here.
+    #[error(
+        "image {image} is for {platforms}, neither for Wasm nor for this machine ({}); push the app \
+         with `spinlet push` or `spin registry push` and name that",
+        here()
+    )]
+    Platform {
+        /// Its name.
+        image: String,
+        /// The platforms that it has.
+        platforms: String,
+    },
     /// Indexes refer to one another too often.
     #[error("image {image} has indexes within indexes, more than {} deep", limits::INDEX_DEPTH)]
     Nested {
@@ -149,7 +161,7 @@ pub async fn artifact_of(location: Location<'_>) -> Result<Option<Artifact>, Con
         None => client.content_folder().await,
     };
     let mut store = Store { client, files: folder.map(|folder| folder.join("blobs/sha256")) };
-    let Some(image) = store.image(&name, target).await? else { return Ok(None) };
+    let image = store.image(&name, target).await?;
     let blobs = store.blobs_of(&image.manifest).await?;
     assemble(&image, &blobs).map_err(|source| ContentStoreError::Artifact { image: name, source })
 }
@@ -161,26 +173,23 @@ struct Store {
 }
 
 impl Store {
-    /// Follows indexes to a manifest; none when an index has nothing for here.
-    async fn image(
-        &mut self,
-        name: &str,
-        target: Descriptor,
-    ) -> Result<Option<Image>, ContentStoreError> {
+    /// Follows indexes to a manifest.
+    async fn image(&mut self, name: &str, target: Descriptor) -> Result<Image, ContentStoreError> {
         let mut descriptor = target;
         for _ in 0..limits::INDEX_DEPTH {
             let document = self.document(&descriptor).await?;
             if !media_type::is_index(&descriptor.media_type) {
-                return Ok(Some(Image {
+                return Ok(Image {
                     reference: Some(name.to_owned()),
                     digest: descriptor.digest,
                     manifest: ImageManifest::parse(&document)?,
-                }));
+                });
             }
-            match choose(&ImageIndex::parse(&document)?) {
-                Some(chosen) => descriptor = chosen.clone(),
-                None => return Ok(None),
-            }
+            let index = ImageIndex::parse(&document)?;
+            descriptor = choose(&index).cloned().ok_or_else(|| ContentStoreError::Platform {
+                image: name.to_owned(),
+                platforms: platforms(&index),
+            })?;
         }
         Err(ContentStoreError::Nested { image: name.to_owned() })
     }
@@ -267,13 +276,31 @@ fn choose(index: &ImageIndex) -> Option<&Descriptor> {
         .or_else(only)
 }
 
+/// The platforms of an index, for a person.
+fn platforms(index: &ImageIndex) -> String {
+    let platforms = index.manifests.iter().filter_map(|manifest| manifest.platform.as_ref());
+    let shown: Vec<String> =
+        platforms.map(|platform| format!("{}/{}", platform.os, platform.architecture)).collect();
+    if shown.is_empty() { "no platform".to_owned() } else { shown.join(", ") }
+}
+
 /// Whether an architecture's OCI name is that of this machine.
 fn is_native(name: &str) -> bool {
+    name == architecture()
+}
+
+/// The OCI name of this machine's architecture.
+fn architecture() -> &'static str {
     match std::env::consts::ARCH {
-        "x86_64" => name == "amd64",
-        "aarch64" => name == "arm64",
-        other => name == other,
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
     }
+}
+
+/// This machine's platform.
+fn here() -> String {
+    format!("linux/{}", architecture())
 }
 
 #[cfg(test)]

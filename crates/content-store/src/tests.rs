@@ -194,6 +194,24 @@ async fn of_an_index_the_wasm_manifest_is_taken() {
 }
 
 #[tokio::test]
+async fn an_index_for_nobody_here_is_told_with_its_platforms() {
+    let mut fake = Fake::with_app();
+    let entry = |os: &str, architecture: &str| {
+        let mut entry = Descriptor::new(media_type::IMAGE_MANIFEST, Digest::of(b"other"), 5);
+        entry.platform = Some(Platform { architecture: architecture.into(), os: os.into() });
+        entry
+    };
+    let entries = [entry("linux", "s390x"), entry("windows", "amd64")];
+    let index = json!({"schemaVersion": 2, "manifests": entries});
+    fake.target = Some(fake.add_json(media_type::IMAGE_INDEX, &index));
+    let error = fake.read().await.unwrap_err().to_string();
+    let expected = "image app is for linux/s390x, windows/amd64, neither for Wasm nor for this \
+                    machine (linux/";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(error.contains("`spinlet push`"), "{error}");
+}
+
+#[tokio::test]
 async fn an_ordinary_image_is_no_artifact_and_its_layers_are_not_read() {
     let mut fake = Fake { image: Some("app".into()), ..Fake::default() };
     let config = json!({"architecture": "amd64", "os": "linux"});

@@ -15,6 +15,7 @@ mod language_models;
 mod linking;
 mod log_limit;
 mod outbound_http;
+mod outgoing_body;
 mod output;
 mod servers;
 mod sockets;

@@ -23,12 +23,14 @@ pub use client::HttpClientError;
 pub(crate) use client::HttpConnections;
 
 use crate::chaining::{ChainTarget, LONGEST_CHAIN};
+use crate::outgoing_body;
 use crate::state::{ComponentContext, InstanceState};
 
 /// `wasi:http` 0.2: types and outgoing-handler.
 pub(crate) fn link_0_2(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    relative::link_0_2(linker)
+    relative::link_0_2(linker)?;
+    outgoing_body::link_0_2(linker)
 }
 
 /// `wasi:http` 0.3.0: types and client.
@@ -51,6 +53,8 @@ pub(crate) struct Outbound {
     pub(crate) depth: u32,
     /// What the instance tells; none when nobody listens.
     pub(crate) told: Option<Arc<Instance>>,
+    /// The body that is being made is that of a response, and not of a request.
+    pub(crate) makes_response: bool,
 }
 
 type SentResponse = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
@@ -61,15 +65,16 @@ impl WasiHttpHooks for Outbound {
         false
     }
 
-    // The JavaScript SDK of Spin 2 writes what it has without regard to how much
-    // it may, a whole body or several pieces at once, and traps when that is more.
-    // Together this is 128 MiB, the most that Spin keeps for a guest.
+    // One more piece than this waits.
     fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
-        7
+        if self.makes_response { 1 } else { 7 }
     }
 
+    // The JavaScript SDK of Spin 2 writes the body of a request before it sends
+    // that, when nobody takes anything of it yet. Together this is 128 MiB, the most
+    // that Spin keeps for a guest.
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        16 << 20
+        if self.makes_response { outgoing_body::PIECE } else { 16 << 20 }
     }
 
     fn send_request(

@@ -353,7 +353,7 @@ impl ComponentContext {
             socket_shares,
             http: WasiHttpCtx::new(),
             table,
-            outbound: Outbound { component: Arc::clone(self), depth, told },
+            outbound: Outbound { component: Arc::clone(self), depth, told, makes_response: false },
             servers: self.servers.instance(),
             storage: self.storage.instance(),
             models: self.models.clone(),
@@ -377,7 +377,7 @@ impl ComponentContext {
         shares: Arc<SocketShares>,
         told: Option<&Arc<Instance>>,
     ) -> WasiCtx {
-        let (stdout, stderr) = self.app.output.instance(told);
+        let (stdout, stderr) = self.app.output.instance(&self.id, told);
         let (allowed, app) = (Arc::clone(&self.allowed_hosts), Arc::clone(&self.app));
         let mut builder = WasiCtx::builder();
         builder

@@ -4,7 +4,8 @@
 //!
 //! An [`HttpClient`] costs nothing before its first request: only then trusted
 //! certificates are read and connections made, which are kept for later ones.
-//! Servers are trusted by the certificates of the system and by Mozilla's.
+//! Servers are trusted by the certificates of the system and by Mozilla's, unless the
+//! client is told whom to trust.
 //! Redirects are not followed and proxies not used: a service is where the
 //! configuration says.
 
@@ -17,7 +18,7 @@ use http::{HeaderValue, Request, Response};
 use tokio::sync::OnceCell;
 
 pub use bytes::Bytes;
-pub use tls::{TlsError, tls_config};
+pub use tls::{TlsError, Trust, TrustError, tls_config};
 
 /// How long a request may take, from the name of the server to the last byte.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,6 +31,7 @@ pub const MAX_RESPONSE: usize = 160 << 20;
 pub struct HttpClient {
     client: OnceCell<reqwest::Client>,
     timeout: Duration,
+    trust: Trust,
 }
 
 /// A request without an answer. No error contains the URL or a header, which may
@@ -70,7 +72,13 @@ impl HttpClient {
 
     /// A client whose requests may take `timeout`.
     pub fn with_timeout(timeout: Duration) -> Self {
-        Self { client: OnceCell::new(), timeout }
+        Self { client: OnceCell::new(), timeout, trust: Trust::System }
+    }
+
+    /// The same client, which trusts others.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self { trust, ..self }
     }
 
     /// Sends a request and reads the whole response, whatever its status.
@@ -82,7 +90,7 @@ impl HttpClient {
     ///
     /// No connection, no valid response, not in time, or too long a body.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let client = self.client.get_or_try_init(|| make(self.timeout)).await?;
+        let client = self.client.get_or_try_init(|| make(self.timeout, &self.trust)).await?;
         let failed = |error: reqwest::Error| self.failed(error);
         let request = reqwest::Request::try_from(request).map_err(failed)?;
         let mut response = client.execute(request).await.map_err(failed)?;
@@ -108,9 +116,9 @@ impl HttpClient {
     }
 }
 
-async fn make(timeout: Duration) -> Result<reqwest::Client, HttpError> {
+async fn make(timeout: Duration, trust: &Trust) -> Result<reqwest::Client, HttpError> {
     reqwest::Client::builder()
-        .tls_backend_preconfigured(tls_config().await?)
+        .tls_backend_preconfigured(trust.tls_config().await?)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .timeout(timeout)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use app::{LockedApp, Problems};
 use bytes::Bytes;
@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     guests: HashMap<String, Arc<Guest>>,
     base: String,
     info: Bytes,
+    /// Where the server listens, once it does.
+    pub(crate) address: OnceLock<SocketAddr>,
     requests: Arc<Semaphore>,
     draining: AtomicBool,
     pub(crate) shared: Arc<GuestShared>,
@@ -92,6 +94,7 @@ impl HttpApp {
             guests,
             base,
             info: info(app),
+            address: OnceLock::new(),
             requests: Arc::new(Semaphore::new(settings.max_requests)),
             draining: AtomicBool::new(false),
             shared,
@@ -284,6 +287,9 @@ impl Inner {
         request: http::Request<WasiBody>,
         asker: &Asker<'_>,
     ) -> Response<ResponseBody> {
+        if !request::is_text(request.headers()) {
+            return status(StatusCode::INTERNAL_SERVER_ERROR);
+        }
         let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
             return busy();
         };
@@ -314,6 +320,9 @@ impl Inner {
         let response = match target {
             ChainTarget::App => {
                 let client = request::internal_client();
+                if let Some(address) = self.address.get() {
+                    request::send_to(&mut parts, *address);
+                }
                 if let Some(name) = parts.uri.path().strip_prefix(WELL_KNOWN) {
                     self.well_known(name)
                 } else {

@@ -125,6 +125,25 @@ fn same_authority(one: &Authority, other: &Authority) -> bool {
         && one.port_u16().unwrap_or(80) == other.port_u16().unwrap_or(80)
 }
 
+/// Makes the URL of a request of the app to itself one of where it listens, which is
+/// what guests see of such requests.
+pub(crate) fn send_to(parts: &mut Parts, address: SocketAddr) {
+    let path = parts.uri.path_and_query().cloned();
+    let uri = Uri::builder()
+        .scheme(Scheme::HTTP)
+        .authority(address.to_string())
+        .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    if let Ok(uri) = uri.build() {
+        parts.uri = uri;
+    }
+}
+
+/// Whether all headers are text. Spin answers any other request with 500, also where
+/// the interface of the guest would have bytes.
+pub(crate) fn is_text(headers: &HeaderMap) -> bool {
+    headers.values().all(|value| std::str::from_utf8(value.as_bytes()).is_ok())
+}
+
 /// Adds the `spin-*` headers. What a client sent under these names is removed:
 /// guests trust them.
 pub(crate) fn describe(parts: &mut Parts, matched: &Matched<'_>, base: &str) {
@@ -249,6 +268,27 @@ mod tests {
                 ("spin-raw-component-route", "/base/:path_segment/:END/..."),
             ]
         );
+    }
+
+    #[test]
+    fn a_request_of_the_app_to_itself_is_for_where_it_listens() {
+        for (uri, expected) in [
+            ("http://self.alt/a/b?c", "http://127.0.0.1:3000/a/b?c"),
+            ("https://self.alt", "http://127.0.0.1:3000/"),
+        ] {
+            let mut parts = parts(uri, &[]);
+            send_to(&mut parts, "127.0.0.1:3000".parse().unwrap());
+            assert_eq!(parts.uri.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn headers_are_text_when_they_are_utf_8() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-a", HeaderValue::from_bytes("ä".as_bytes()).unwrap());
+        assert!(is_text(&headers));
+        headers.insert("x-b", HeaderValue::from_bytes(b"\xe4").unwrap());
+        assert!(!is_text(&headers));
     }
 
     #[test]

@@ -4,11 +4,11 @@
 //! - A route is a sequence of segments between `/`. `:name` stands for one
 //!   non-empty segment, a last segment `...` (or `*`) for any rest, none
 //!   included. A `.` separates like a `/`: `/a/:x.json`.
-//! - All slashes at both ends of route and path are ignored; several in a row in
-//!   a path count as one. Nothing is percent-decoded.
-//! - Routes are tried in this order and the first that matches wins: segment by
-//!   segment, plain text before `:name` before the wildcard before a separator;
-//!   then more dots; then fewer segments; then the order of the manifest.
+//! - All slashes at both ends of route and path are ignored; of several in a row
+//!   within a path each counts. Nothing is percent-decoded.
+//! - Routes are tried in this order and the first that matches wins: `/`; then segment by
+//!   segment, plain text before `:name` before the wildcard before a dot before the
+//!   end before a slash; then in the order of the manifest.
 //! - A route that is written twice leads where the last one says. Of two that
 //!   are written differently and mean the same, the first one wins.
 
@@ -30,7 +30,6 @@ pub struct Route {
     raw: String,
     based: String,
     segments: Vec<Segment>,
-    dots: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,8 +171,7 @@ impl Route {
             None => Cow::Borrowed(based.as_str()),
         };
         let segments = segments(&pattern, &raw)?;
-        let dots = segments.iter().filter(|segment| **segment == Segment::Dot).count();
-        Ok(Self { raw, based, segments, dots })
+        Ok(Self { raw, based, segments })
     }
 
     /// As it stands in the manifest.
@@ -211,14 +209,13 @@ impl Route {
     }
 
     fn order(&self, other: &Self) -> Ordering {
-        self.segments
-            .iter()
-            .zip(&other.segments)
-            .map(|(one, two)| one.rank().cmp(&two.rank()))
-            .find(|order| order.is_ne())
-            .unwrap_or(Ordering::Equal)
-            .then_with(|| other.dots.cmp(&self.dots))
-            .then_with(|| self.segments.len().cmp(&other.segments.len()))
+        self.ranks().cmp(other.ranks())
+    }
+
+    fn ranks(&self) -> impl Iterator<Item = u8> {
+        // No other route for the root is without a wildcard.
+        let end = if self.segments.is_empty() { 0 } else { END };
+        self.segments.iter().map(Segment::rank).chain([end])
     }
 
     /// What the segments stand for in `path`, which has no slashes at its ends;
@@ -231,13 +228,11 @@ impl Route {
             match segment {
                 Segment::Exact(text) => rest = rest.strip_prefix(text.as_str())?,
                 Segment::Dot => rest = rest.strip_prefix('.')?,
-                Segment::Slash if segments.peek() == Some(&&Segment::Wildcard) => {
-                    if !rest.is_empty() && !rest.starts_with('/') {
-                        return None;
-                    }
-                    rest = rest.trim_start_matches('/');
+                Segment::Slash if rest.is_empty() => {
+                    // A wildcard stands for no rest, too.
+                    segments.peek().filter(|next| ***next == Segment::Wildcard)?;
                 }
-                Segment::Slash => rest = rest.strip_prefix('/')?.trim_start_matches('/'),
+                Segment::Slash => rest = rest.strip_prefix('/')?,
                 Segment::Wildcard => {
                     captures.wildcard = Some(std::mem::take(&mut rest));
                 }
@@ -262,6 +257,9 @@ impl Route {
     }
 }
 
+/// The rank of the end of a route.
+const END: u8 = 4;
+
 impl Segment {
     /// Lower ranks are tried first.
     fn rank(&self) -> u8 {
@@ -269,7 +267,8 @@ impl Segment {
             Self::Exact(_) => 0,
             Self::Param(_) => 1,
             Self::Wildcard => 2,
-            Self::Dot | Self::Slash => 3,
+            Self::Dot => 3,
+            Self::Slash => 5,
         }
     }
 }

@@ -65,7 +65,7 @@ impl HttpApp {
             _ => BindError::Listen { address: wanted, source },
         })?;
         let address = listener.local_addr().unwrap_or(wanted);
-        Ok(BoundServer { app: self, listener, address })
+        Ok(BoundServer::new(self, listener, address))
     }
 
     /// Takes over a socket that listens already, for example one that was bound
@@ -81,7 +81,7 @@ impl HttpApp {
             Ok((TcpListener::from_std(listener)?, address))
         });
         let (listener, address) = taken.map_err(BindError::TakeOver)?;
-        Ok(BoundServer { app: self, listener, address })
+        Ok(BoundServer::new(self, listener, address))
     }
 }
 
@@ -94,6 +94,12 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 impl BoundServer {
+    fn new(app: HttpApp, listener: TcpListener, address: SocketAddr) -> Self {
+        // An app is served once.
+        app.inner.address.get_or_init(|| address);
+        Self { app, listener, address }
+    }
+
     /// The addresses clients can connect to.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         vec![self.address]

@@ -28,6 +28,19 @@ fn every_label_without_a_store_is_reported() {
 }
 
 #[tokio::test]
+async fn a_store_in_memory_is_one_for_all_instances() {
+    let stores = Stores::with_default(Location::Memory);
+    let of = |component: &str| {
+        let opened = stores.of_component(component, &["default".to_owned()]).unwrap();
+        InstanceStores::new(opened)
+    };
+    let (mut one, mut two) = (of("a"), of("b"));
+    let (first, second) = (one.open("default").unwrap(), two.open("default").unwrap());
+    one.store(&first).unwrap().set("k".into(), vec![1]).await.unwrap();
+    assert_eq!(two.store(&second).unwrap().get("k".into()).await.unwrap(), Some(vec![1]));
+}
+
+#[tokio::test]
 async fn labels_at_the_same_place_share_one_database_without_sharing_keys() {
     let mut stores = Stores::with_default(Location::Memory);
     stores.add_sqlite("mine", Location::Memory);

@@ -118,8 +118,8 @@ pub enum ModelError {
     },
     /// Nobody runs models.
     #[error(
-        "Local LLM operations are not supported in this version of Spin: name a server under \
-         [llm_compute] in the runtime configuration"
+        "Local LLM operations are not supported in this version of Spin. Name a server under \
+         [llm_compute] in the runtime configuration."
     )]
     NoServer,
     /// The server does not have the model.

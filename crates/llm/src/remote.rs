@@ -162,7 +162,11 @@ impl RemoteModels {
 
     async fn ask<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ModelError> {
         let token = self.token.reveal().map_err(|error| server(&http_client::chain(&error)))?;
-        let token = secret_header(&format!("Bearer {token}"));
+        let scheme = match self.protocol {
+            Protocol::Spin => "bearer",
+            Protocol::OpenAi => "Bearer",
+        };
+        let token = secret_header(&format!("{scheme} {token}"));
         let url = self.url.join(path).map_err(|error| server(&error.to_string()))?;
         let request = Request::post(url.as_str())
             .header("authorization", token.ok_or_else(|| server("its token is no text"))?)

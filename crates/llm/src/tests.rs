@@ -47,7 +47,7 @@ async fn text_is_generated_over_the_protocol_of_spin() {
     assert_eq!(inference.unwrap(), expected);
     let asked = asked.await.unwrap();
     assert!(asked.starts_with("POST /infer HTTP/1.1\r\n"), "{asked}");
-    assert!(asked.contains("authorization: Bearer hunter2\r\n"), "{asked}");
+    assert!(asked.contains("authorization: bearer hunter2\r\n"), "{asked}");
     let body = body(&asked);
     assert_eq!((&body["model"], &body["prompt"]), (&"llama".into(), &"hello".into()));
     assert_eq!(body["options"]["maxTokens"], 100);

@@ -1,10 +1,12 @@
 //! Taking requests.
 
+use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, bail, ensure};
 use bytes::{Buf as _, Bytes};
-use http::header::CONTENT_TYPE;
+use flate2::read::GzDecoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -36,7 +38,13 @@ pub(crate) async fn answer(
         state.refusals -= 1;
         return Ok(if is_grpc { grpc("14") } else { plain(StatusCode::SERVICE_UNAVAILABLE) });
     }
-    let message = if is_grpc { unframed(body) } else { Ok(body) };
+    let message = if is_grpc {
+        unframed(body)
+    } else if head.headers.contains_key(CONTENT_ENCODING) {
+        unpacked(&body)
+    } else {
+        Ok(body)
+    };
     let path = head.uri.path().to_owned();
     let taken = message.and_then(|message| take(&path, &message, &mut state.received));
     if taken.is_err() {
@@ -49,9 +57,16 @@ pub(crate) async fn answer(
 /// The only message of a request.
 fn unframed(mut body: Bytes) -> Result<Bytes> {
     ensure!(body.len() >= 5, "no frame");
-    ensure!(body.get_u8() == 0, "it is compressed");
+    let is_compressed = body.get_u8() != 0;
     ensure!(body.get_u32() as usize == body.len(), "not one frame");
-    Ok(body)
+    if is_compressed { unpacked(&body) } else { Ok(body) }
+}
+
+/// What was compressed with gzip.
+fn unpacked(body: &[u8]) -> Result<Bytes> {
+    let mut message = Vec::new();
+    GzDecoder::new(body).read_to_end(&mut message)?;
+    Ok(message.into())
 }
 
 fn take(path: &str, message: &[u8], received: &mut Received) -> Result<()> {

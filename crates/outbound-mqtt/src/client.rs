@@ -63,7 +63,9 @@ impl Connections {
         opening: Opening,
     ) -> Result<Connection, MqttError> {
         let broker = MqttAddress::parse(&opening.address)?;
-        let permit = network.permit(&broker.scheme, &broker.host, broker.port)?;
+        let permit = network
+            .permit(&broker.scheme, &broker.host, broker.port)
+            .map_err(|denied| denied.of_address(&opening.address))?;
         let slot = self.sessions.slot(opening.clone());
         let mut slot = slot.lock().await;
         let longest_payload = self.longest_payload;

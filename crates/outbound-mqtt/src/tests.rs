@@ -150,8 +150,8 @@ async fn every_failure_says_why() {
     let broker = Mosquitto::start().unwrap();
     let denied = component(&["mqtt://127.0.0.1"], None, None);
     let error = open(&denied, &broker.address("a")).await.unwrap_err();
-    let expected = format!("address mqtt://127.0.0.1:{} is not permitted", broker.port());
-    assert!(error.to_string().starts_with(&expected), "{error}");
+    let expected = format!("address {} is not permitted", broker.address("a"));
+    assert_eq!(error.to_string(), expected);
     let component = component(&["mqtt://*:*", "mqtts://*:*"], None, None);
     for address in ["nonsense", "mqtt://127.0.0.1"] {
         let error = open(&component, address).await.unwrap_err();

@@ -43,7 +43,9 @@ impl Connections {
         address: &str,
     ) -> Result<Connection, Error> {
         let server = MysqlAddress::parse(address).map_err(failed)?;
-        let permit = network.permit("mysql", &server.host, server.port).map_err(failed)?;
+        let permit = network
+            .permit("mysql", &server.host, server.port)
+            .map_err(|denied| failed(denied.of_address(address)))?;
         let key =
             PoolKey { component: network.component().to_owned(), address: address.to_owned() };
         let connect = async {

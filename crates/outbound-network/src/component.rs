@@ -21,10 +21,9 @@ pub struct ComponentNetwork {
 
 /// A destination that the component's `allowed_outbound_hosts` does not grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "address {destination} is not permitted: add it to the component's `allowed_outbound_hosts`"
-)]
+#[error("address {address} is not permitted")]
 pub struct NotPermitted {
+    address: String,
     destination: String,
 }
 
@@ -73,7 +72,8 @@ impl ComponentNetwork {
     pub fn permit(&self, scheme: &str, host: &str, port: u16) -> Result<Permit, NotPermitted> {
         let destination = Destination { scheme, host, port: Some(port) };
         let Some(grant) = self.allowed.check(destination) else {
-            let denied = NotPermitted { destination: entry(scheme, host, port) };
+            let destination = entry(scheme, host, port);
+            let denied = NotPermitted { address: destination.clone(), destination };
             (self.on_denied)(&denied);
             return Err(denied);
         };
@@ -102,6 +102,20 @@ impl NotPermitted {
     /// What to add to `allowed_outbound_hosts`.
     pub fn destination(&self) -> &str {
         &self.destination
+    }
+
+    /// The same for guests, who know the address as they wrote it: that of Spin names it
+    /// so. Passwords are left out; the address stays the destination where it is no
+    /// URL.
+    #[must_use]
+    pub fn of_address(mut self, address: &str) -> Self {
+        if let Some((scheme, rest)) = address.split_once("://") {
+            let (login, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
+            let user = login.split(':').next().unwrap_or_default();
+            let at = if user.is_empty() { "" } else { "@" };
+            self.address = format!("{scheme}://{user}{at}{rest}");
+        }
+        self
     }
 }
 
@@ -198,7 +212,21 @@ mod tests {
         let expected = ["redis://a.test:6380", "redis://b.test", "rediss://a.test:6379"];
         assert_eq!(*denied.lock().unwrap(), expected);
         let text = network.permit("redis", "b.test", 6379).err().unwrap().to_string();
-        assert!(text.starts_with("address redis://b.test is not permitted: add it"), "{text}");
+        assert_eq!(text, "address redis://b.test is not permitted");
+    }
+
+    #[test]
+    fn a_guest_is_denied_the_address_that_it_wrote_but_for_the_password() {
+        for (address, shown) in [
+            ("mqtt://b.test:1883?client_id=x", "mqtt://b.test:1883?client_id=x"),
+            ("mysql://me@b.test/shop", "mysql://me@b.test/shop"),
+            ("mysql://me:p@:/ss@b.test/shop", "mysql://me@b.test/shop"),
+            ("host=b.test password=secret", "postgres://b.test"),
+        ] {
+            let denied = network(&[], &[]).permit("postgres", "b.test", 5432).err().unwrap();
+            let text = denied.of_address(address).to_string();
+            assert_eq!(text, format!("address {shown} is not permitted"));
+        }
     }
 
     #[tokio::test]

@@ -60,7 +60,8 @@ impl Connections {
         let server = PostgresAddress::parse(address).map_err(failed)?;
         let mut permits = Vec::new();
         for (host, port) in &server.hosts {
-            permits.push(network.permit("postgres", host, *port).map_err(failed)?);
+            let permit = network.permit("postgres", host, *port);
+            permits.push(permit.map_err(|denied| failed(denied.of_address(address)))?);
         }
         let key = PoolKey {
             component: network.component().to_owned(),

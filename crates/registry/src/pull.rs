@@ -18,6 +18,10 @@ use crate::progress::{Event, Observer};
 use crate::session::Session;
 use crate::{MAX_MANIFEST_BYTES, PARALLEL_TRANSFERS, Registry};
 
+/// Of images that have nothing for Spin.
+const NO_APP: &str = "it is an ordinary container image, not a Spin app; push one with \
+                      `spinlet push` (or `spin registry push`) and name that";
+
 const MANIFEST_TYPES: &[&str] = &[
     media_type::IMAGE_MANIFEST,
     media_type::IMAGE_INDEX,
@@ -184,7 +188,7 @@ impl Session {
                 layer.media_type == media_type::SPIN_APP || media_type::is_wasm(&layer.media_type)
             });
         if !is_app {
-            return Err(self.unusable("it is an ordinary container image, not a Spin app"));
+            return Err(self.unusable(NO_APP));
         }
         let blobs = std::iter::once(&manifest.config).chain(&manifest.layers);
         if let Some(blob) = blobs.into_iter().find(|blob| blob.size > limits::ARCHIVE_BYTES) {
@@ -285,7 +289,11 @@ fn choose(index: &ImageIndex) -> Result<Digest, String> {
                 .map(|entry| platform(entry))
                 .map(|platform| format!("{}/{}", platform.os, platform.architecture))
                 .collect();
-            Err(format!("it is an image for {}, not a Spin app", platforms.join(", ")))
+            Err(format!(
+                "it is an image for {} with none for Wasm; push the app under a reference of its \
+                 own with `spinlet push` (or `spin registry push`) and name that",
+                platforms.join(", ")
+            ))
         }
     }
 }

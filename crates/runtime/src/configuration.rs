@@ -72,7 +72,6 @@ impl Configuration {
         let models = models(self.config.llm_compute.as_ref(), &mut problems);
         let max_instance_memory = settings.max_instance_memory.or(self.config.max_instance_memory);
         let outbound = network::settings(&self.config, &mut problems);
-        warn_of_what_has_no_effect(&self.config);
         problems
             .into_result(HostSettings {
                 providers,
@@ -126,12 +125,6 @@ fn models(configured: Option<&LlmCompute>, problems: &mut Problems) -> Option<Ar
 fn check(secret: &Secret, place: &str, problems: &mut Problems) {
     if let Err(error) = secret.reveal() {
         problems.push(format!("{place}: {}", process_setup::chain(&error)));
-    }
-}
-
-fn warn_of_what_has_no_effect(config: &RuntimeConfig) {
-    if config.log_dir.is_some() {
-        tracing::warn!("log_dir of the runtime configuration has no effect yet");
     }
 }
 

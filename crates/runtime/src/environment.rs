@@ -7,6 +7,7 @@
 //! | `SPIN_VARIABLE_<NAME>`, `<NAME>` | value of an application variable | its default |
 //! | `RUNTIME_CONFIG_FILE` | the app's `runtime-config.toml` | `/runtime-config.toml` of a container |
 //! | `SPINLET_APP_STATE_DIR` | an absolute path: where the app keeps its default store and database | see [`crate::state_dir`] |
+//! | `SPIN_LOG_DIR` | a folder that the output of guests is copied to | the runtime configuration's `log_dir` |
 //! | `SPINLET_DRAIN_TIMEOUT` | how long requests in flight may take after SIGTERM | `25s` |
 //! | `SPINLET_WORKER_THREADS` | 1 to 512 | processors the container may use, at most 8 |
 //! | `SPIN_HTTP_LISTEN_ADDR`, `SPINLET_REQUEST_TIMEOUT`, … | see the types in [`crate::triggers`] | |
@@ -43,6 +44,8 @@ pub struct Settings {
     pub retain: Option<String>,
     /// Where the app keeps what it stores.
     pub state_dir: Option<PathBuf>,
+    /// Where copies of what guests write go.
+    pub log_dir: Option<PathBuf>,
     /// How long what is in flight may take to finish.
     pub drain_timeout: Duration,
     /// Threads that serve.
@@ -76,6 +79,7 @@ impl Settings {
         let state_dir = reader.with("SPINLET_APP_STATE_DIR", "an absolute path", |text| {
             Some(PathBuf::from(text)).filter(|path| path.is_absolute())
         });
+        let log_dir = reader.text("SPIN_LOG_DIR").map(PathBuf::from);
         let drain_timeout = reader.with(
             "SPINLET_DRAIN_TIMEOUT",
             "a duration such as `30s`, `500ms` or `2m`",
@@ -104,6 +108,7 @@ impl Settings {
         Ok(Self {
             retain,
             state_dir,
+            log_dir,
             drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT),
             workers: workers.unwrap_or_else(|| processors.clamp(1, MOST_WORKERS)),
             log_filter,
@@ -164,6 +169,7 @@ mod tests {
             ("SPIN_COMPONENTS_TO_RETAIN", "a,b"),
             ("SPIN_MAX_INSTANCE_MEMORY", "1000000"),
             ("SPINLET_APP_STATE_DIR", "/state"),
+            ("SPIN_LOG_DIR", "logs"),
             ("SPINLET_DRAIN_TIMEOUT", "5s"),
             ("SPINLET_WORKER_THREADS", "3"),
             ("SPINLET_LOG_FORMAT", "json"),
@@ -173,6 +179,7 @@ mod tests {
         assert_eq!(settings.retain.as_deref(), Some("a,b"));
         assert_eq!(settings.host.max_instance_memory, Some(1_000_000));
         assert_eq!(settings.state_dir, Some(PathBuf::from("/state")));
+        assert_eq!(settings.log_dir, Some(PathBuf::from("logs")));
         assert_eq!(settings.drain_timeout, Duration::from_secs(5));
         assert_eq!(settings.workers, 3);
         assert_eq!(settings.log_format, LogFormat::Json);

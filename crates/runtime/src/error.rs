@@ -15,7 +15,7 @@ use control::ControlError;
 use engine::{CacheError, EngineError, LoadError};
 use host::{GuestFilesError, HostError};
 use runtime_config::ConfigError;
-use telemetry::ListenError;
+use telemetry::{CertificateError, ListenError};
 use trigger::TriggerError;
 
 /// Why an app cannot be run.
@@ -56,6 +56,9 @@ pub enum RuntimeError {
     /// Files that the runtime configuration names cannot be used; all of them.
     #[error("the runtime configuration cannot be used: {0}")]
     ConfiguredFiles(Problems),
+    /// What guests write cannot be copied where it is to be copied.
+    #[error("the folder for logs of guests cannot be used")]
+    LogDir(#[source] io::Error),
     /// Signals or threads cannot be had.
     #[error("cannot {attempt}")]
     Process {
@@ -134,6 +137,9 @@ pub enum RuntimeError {
     /// Triggers, or the components they start, are wrong; all problems.
     #[error("the app cannot be served: {0}")]
     Triggers(Problems),
+    /// The collector of telemetry could not be checked.
+    #[error(transparent)]
+    Telemetry(#[from] CertificateError),
     /// Metrics cannot be served.
     #[error(transparent)]
     Metrics(#[from] ListenError),

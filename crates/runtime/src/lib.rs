@@ -10,7 +10,8 @@
 //!    the supervisor fills; this process has no compiler.
 //! 5. [`Sandbox`]: the container's namespaces, file system and privileges.
 //! 6. [`Configuration`]: the runtime configuration of the container or of the
-//!    command line; [`state_dir`]: where the app keeps what it stores.
+//!    command line; [`state_dir`]: where the app keeps what it stores; [`log_dir`]:
+//!    where copies of what guests write go.
 //! 7. [`serve`]: every type of trigger in [`triggers`] that the app uses becomes
 //!    ready and serves, until a signal asks to drain.
 //!
@@ -23,6 +24,7 @@ mod code;
 mod configuration;
 mod environment;
 mod error;
+pub mod log_dir;
 mod phases;
 mod sandbox;
 pub mod serve;

@@ -9,7 +9,7 @@ use process_setup::{ExitCode, chain, start_logging};
 use runtime::serve::{Life, Workers, assemble, serve};
 use runtime::{
     Code, Configuration, LoadedApp, Phases, RuntimeError, Sandbox, Settings, StopSignals,
-    Supervisor, checks, source, state_dir,
+    Supervisor, checks, log_dir, source, state_dir,
 };
 use telemetry::Telemetry;
 use trigger::Surroundings;
@@ -77,8 +77,10 @@ async fn run(
     let configuration = Configuration::read(&spec)?;
     let folder = configuration.config().state_dir.as_ref();
     let state_dir = state_dir::choose(settings.state_dir, folder, &spec);
-    let telemetry = Telemetry::start(settings.telemetry);
+    let telemetry = Telemetry::start(settings.telemetry)?;
+    let log_dir = configuration.config().log_dir.as_ref();
     let host = HostSettings {
+        output: log_dir::copied(settings.host.output, settings.log_dir, log_dir)?,
         telemetry: telemetry.clone(),
         when_idle: container::heap::trim,
         ..settings.host
@@ -92,7 +94,9 @@ async fn run(
         () = stop.next() => return Ok(ExitCode::Terminated),
     }
     let drain_timeout = settings.drain_timeout;
-    let served = serve(app, &workers, Life { supervisor, stop, drain_timeout }).await;
+    let in_container = spec.sandbox.is_some();
+    let life = Life { supervisor, stop, drain_timeout, in_container };
+    let served = serve(app, &workers, life).await;
     telemetry.finish(LAST_WORDS).await;
     served
 }

@@ -1,7 +1,9 @@
 //! From a loaded app to the end of its life.
 
+mod banner;
 mod running;
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,8 +146,13 @@ pub async fn serve(app: App, workers: &Workers, life: Life<'_>) -> Result<ExitCo
         () = life.stop.next() => return Ok(ExitCode::Terminated),
     };
     phases.end("listen");
-    let addresses = serving.addresses.iter().map(ToString::to_string).collect();
+    let addresses: Vec<String> = serving.addresses.iter().map(ToString::to_string).collect();
+    let banner = banner::banner(&addresses, &serving.routes);
     life.supervisor.listening(addresses, serving.routes, phases.into_vec()).await?;
+    if life.in_container {
+        // The stream is new, and takes as much without a reader.
+        let _ = std::io::stdout().write_all(banner.as_bytes());
+    }
     let drain = || {
         if let Some(metrics) = telemetry.metrics() {
             metrics.drains();
@@ -173,6 +180,8 @@ pub struct Life<'a> {
     pub stop: &'a mut StopSignals,
     /// How long draining may take.
     pub drain_timeout: Duration,
+    /// Whether the standard output is that of a container, and no terminal's.
+    pub in_container: bool,
 }
 
 /// Passes on requests to stop; never ends.

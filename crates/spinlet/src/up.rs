@@ -28,6 +28,7 @@ use supervisor::Supervisor;
 const LISTEN_VARIABLE: &str = "SPIN_HTTP_LISTEN_ADDR";
 const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 const RUNTIME_CONFIG_VARIABLE: &str = "RUNTIME_CONFIG_FILE";
+const LOG_DIR_VARIABLE: &str = "SPIN_LOG_DIR";
 const RUNTIME: &str = "spinlet-runtime";
 
 const EXAMPLES: &str = "\
@@ -39,6 +40,7 @@ Examples:
   spinlet up . --listen 0.0.0.0:8080             for other machines, on another port
   spinlet up . --variable greeting=Hi            with a value for a variable of the app
   spinlet up . --runtime-config-file config.toml with stores, databases and providers of its own
+  spinlet up . --log-dir logs                    with copies of its output in logs/ID_stdout.txt, …
   spinlet up . -- --verbose                      with an argument for its command trigger
 
 Ctrl-C finishes the requests in flight, a second Ctrl-C cuts them off.";
@@ -69,6 +71,10 @@ pub(crate) struct UpArguments {
     #[arg(long, value_name = "FILE")]
     runtime_config_file: Option<PathBuf>,
 
+    /// Folder that the output of components is copied to
+    #[arg(long, short = 'L', value_name = "FOLDER")]
+    log_dir: Option<PathBuf>,
+
     #[command(flatten)]
     registry: RegistryArguments,
 
@@ -90,6 +96,11 @@ pub(crate) async fn run(
         // The runtime reads it after the app was pulled and compiled.
         fs_err::File::open(&absolute).context("cannot read the runtime configuration")?;
         variables.insert(RUNTIME_CONFIG_VARIABLE.to_owned(), absolute.display().to_string());
+    }
+    if let Some(path) = &arguments.log_dir {
+        let absolute = std::path::absolute(path)
+            .with_context(|| format!("cannot use {} as a path", path.display()))?;
+        variables.insert(LOG_DIR_VARIABLE.to_owned(), absolute.display().to_string());
     }
     if let Some(listen) = &arguments.listen {
         variables.insert(LISTEN_VARIABLE.to_owned(), listen.to_string());

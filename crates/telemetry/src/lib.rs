@@ -35,5 +35,5 @@ pub use metrics::{InFlight, Metrics};
 pub use opentelemetry_proto::tonic as proto;
 pub use pipeline::{GuestMetricsError, Telemetry};
 pub use prometheus::{ListenError, MetricsServer};
-pub use settings::TelemetrySettings;
+pub use settings::{CertificateError, TelemetrySettings};
 pub use span::{Span, SpanHandle, SpanKind};

@@ -17,7 +17,7 @@ use crate::export::{self, Client, Counts, Exporter, Queue, Scoped, Signal};
 use crate::instance::Instance;
 use crate::metrics::otlp;
 use crate::sampler::Sampler;
-use crate::settings::ExporterSettings;
+use crate::settings::{CertificateError, ExporterSettings};
 use crate::{ListenError, Metrics, MetricsServer, Span, SpanContext, SpanKind, TelemetrySettings};
 
 /// What an app tells about itself, and whether it does. Clones tell the same. The
@@ -71,20 +71,24 @@ impl Logs {
 impl Telemetry {
     /// Begins to export what `settings` say, on the tokio runtime it is called on:
     /// one task for each signal, which connects when it has something to send.
-    pub fn start(settings: TelemetrySettings) -> Self {
+    ///
+    /// # Errors
+    /// The first file of certificates that cannot be used.
+    pub fn start(settings: TelemetrySettings) -> Result<Self, CertificateError> {
         if !settings.exports() && settings.listen.is_none() {
-            return Self::default();
+            return Ok(Self::default());
         }
         let mut starting = Starting { settings, ..Starting::default() };
         let traces = starting.settings.traces.clone();
-        let spans = traces.map(|to| starting.exporter::<export::Spans>(to));
+        let spans = traces.map(|to| starting.exporter::<export::Spans>(to)).transpose()?;
         let logs = starting.settings.logs.clone();
-        let logs = logs.map(|to| starting.exporter::<export::LogRecords>(to));
+        let logs = logs.map(|to| starting.exporter::<export::LogRecords>(to)).transpose()?;
         let to = starting.settings.metrics.clone();
         let period = to.as_ref().map(|to| to.delay);
         // What guests export is not held back; ours has its period.
         let to = to.map(|to| ExporterSettings { delay: Duration::ZERO, ..to });
-        let exported = to.map(|to| starting.exporter::<export::ResourceMetricsSignal>(to));
+        let exported =
+            to.map(|to| starting.exporter::<export::ResourceMetricsSignal>(to)).transpose()?;
         let Starting { settings, finishing, tasks, dropped } = starting;
         let counts = exported.is_some() || settings.listen.is_some();
         let metrics = counts.then(|| Arc::new(Metrics::new(settings.app.clone(), dropped)));
@@ -103,7 +107,7 @@ impl Telemetry {
         if let Some(period) = period {
             inner.tasks.spawn(collect_every(Arc::clone(&inner), period));
         }
-        Self(Some(inner))
+        Ok(Self(Some(inner)))
     }
 
     /// Begins a span: in the trace of `parent`, or in a new one.
@@ -217,17 +221,21 @@ struct Starting {
 }
 
 impl Starting {
-    fn exporter<S: Signal>(&mut self, to: ExporterSettings) -> Queue<S::Item> {
+    fn exporter<S: Signal>(
+        &mut self,
+        to: ExporterSettings,
+    ) -> Result<Queue<S::Item>, CertificateError> {
+        let trust = to.trust()?;
         let (queue, waiting) = export::queue();
         self.dropped.push((S::NAME, Arc::clone(queue.counts())));
         let exporter = Exporter::<S> {
             waiting,
             delay: to.delay,
-            client: Client::new(to),
+            client: Client::new(to, trust),
             resource: self.settings.resource.clone(),
             finishing: self.finishing.clone(),
         };
         self.tasks.spawn(exporter.run());
-        queue
+        Ok(queue)
     }
 }

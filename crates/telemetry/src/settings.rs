@@ -4,10 +4,12 @@ mod lists;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
+use http_client::{Trust, TrustError};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use process_setup::{Environment, EnvironmentError, Reader};
 
@@ -28,6 +30,8 @@ const UNKNOWN_APP: &str = "unknown";
 /// | `OTEL_EXPORTER_OTLP[_<SIGNAL>]_PROTOCOL` | `http/protobuf` or `grpc` | `http/protobuf` |
 /// | `OTEL_EXPORTER_OTLP[_<SIGNAL>]_HEADERS` | `name=value`, separated by commas, percent-encoded | none |
 /// | `OTEL_EXPORTER_OTLP[_<SIGNAL>]_TIMEOUT` | milliseconds one export may take | 10000 |
+/// | `OTEL_EXPORTER_OTLP[_<SIGNAL>]_COMPRESSION` | `gzip` or `none` | `none` |
+/// | `OTEL_EXPORTER_OTLP[_<SIGNAL>]_CERTIFICATE` | a PEM file: who must have signed the collector's certificate | whom the system trusts |
 /// | `OTEL_SDK_DISABLED` | `true` exports nothing | `false` |
 /// | `OTEL_SERVICE_NAME` | the attribute `service.name` | that of the next, `spin` |
 /// | `OTEL_RESOURCE_ATTRIBUTES` | `key=value`, separated by commas, percent-encoded | none |
@@ -58,6 +62,10 @@ pub(crate) struct ExporterSettings {
     pub(crate) protocol: Protocol,
     pub(crate) endpoint: Uri,
     pub(crate) headers: HeaderMap,
+    pub(crate) compression: Compression,
+    /// The variable that names a file of certificates, and the file; it is read when
+    /// exporting starts, in the container.
+    pub(crate) certificate: Option<(String, PathBuf)>,
     /// How long an export may take.
     pub(crate) timeout: Duration,
     /// How long what is told may wait before it is sent; for metrics, the time
@@ -69,6 +77,31 @@ pub(crate) struct ExporterSettings {
 pub(crate) enum Protocol {
     HttpProtobuf,
     Grpc,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    None,
+    Gzip,
+}
+
+/// The certificates that a collector must prove itself by cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable} cannot be used")]
+pub struct CertificateError {
+    variable: String,
+    source: TrustError,
+}
+
+impl ExporterSettings {
+    /// Whom the exporter trusts.
+    pub(crate) fn trust(&self) -> Result<Trust, CertificateError> {
+        match &self.certificate {
+            None => Ok(Trust::System),
+            Some((variable, path)) => Trust::only(path)
+                .map_err(|source| CertificateError { variable: variable.clone(), source }),
+        }
+    }
 }
 
 /// One kind of what is told.
@@ -180,9 +213,29 @@ fn exporter(signal: Signal, reader: &mut Reader<'_>) -> Option<ExporterSettings>
     }
     let timeout = first_set(reader, own("TIMEOUT"), general("TIMEOUT"));
     let timeout = milliseconds(reader, &timeout).unwrap_or(Duration::from_secs(10));
+    let compression = first_set(reader, own("COMPRESSION"), general("COMPRESSION"));
+    let compression = reader.with(&compression, "`gzip` or `none`", |text| match text {
+        "gzip" => Some(Compression::Gzip),
+        "none" => Some(Compression::None),
+        _ => None,
+    });
+    let certificate = first_set(reader, own("CERTIFICATE"), general("CERTIFICATE"));
+    let certificate = reader.text(&certificate).map(PathBuf::from).map(|path| (certificate, path));
+    for suffix in ["CLIENT_CERTIFICATE", "CLIENT_KEY"] {
+        let name = first_set(reader, own(suffix), general(suffix));
+        reader.with(&name, "nothing: collectors are shown no certificate", |_| None::<()>);
+    }
     let delay = milliseconds(reader, signal.delay);
     let delay = delay.unwrap_or(Duration::from_millis(signal.default_delay));
-    Some(ExporterSettings { protocol, endpoint: endpoint?, headers, timeout, delay })
+    Some(ExporterSettings {
+        protocol,
+        endpoint: endpoint?,
+        headers,
+        compression: compression.unwrap_or(Compression::None),
+        certificate,
+        timeout,
+        delay,
+    })
 }
 
 fn first_set(reader: &mut Reader<'_>, own: String, general: String) -> String {

@@ -51,6 +51,17 @@ impl Base {
         Ok(file)
     }
 
+    /// Why `what` has not the Wasm at `path`, and what to do.
+    pub(super) fn unreadable(&self, what: &str, path: &str, error: &io::Error) -> String {
+        match self {
+            Self::Rootfs { path: shown, .. } if error.kind() == io::ErrorKind::NotFound => format!(
+                "{what}: the image has no {}; copy it there in its Dockerfile, or mend `source`",
+                shown.join(path).display()
+            ),
+            _ => format!("{what}: {error}"),
+        }
+    }
+
     /// A file as a blob.
     pub(super) fn blob(&self, path: &str) -> io::Result<Blob> {
         match self {

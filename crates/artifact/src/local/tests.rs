@@ -224,7 +224,7 @@ fn a_root_filesystem_cannot_reach_outside() {
         link(&secrets, "escape");
         let error = load_rootfs(root.path(), None).unwrap_err().to_string();
         assert!(error.contains("only folders can be mounted"), "{error}");
-        assert!(error.contains("No such file"), "{error}");
+        assert!(error.contains("the image has no"), "{error}");
     }
     // The manifest itself is found only inside, too.
     let root = tempfile::tempdir().unwrap();
@@ -246,6 +246,15 @@ fn a_root_filesystem_mounts_only_folders() {
         assert!(error.contains(part), "{part} in {error}");
     }
     assert!(load_rootfs(tempfile::tempdir().unwrap().path(), None).unwrap().is_none());
+}
+
+#[test]
+fn wasm_that_an_image_lacks_is_named_with_what_to_do() {
+    let root = folder("source = \"build/gone.wasm\"", &[]);
+    let error = load_rootfs(root.path(), None).unwrap_err().to_string();
+    let path = root.path().join("build/gone.wasm").display().to_string();
+    let expected = format!("component \"main\": the image has no {path}; copy it there");
+    assert!(error.contains(&expected), "{error}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use host::InstanceState;
 use host::spin_http::bindings as spin;
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
@@ -83,7 +84,12 @@ fn export(component: &Component) -> Result<(String, Kind), HandlerError> {
     let ty = component.component_type();
     let mut handlers = Vec::new();
     let mut others = Vec::new();
-    for (name, _) in ty.exports(component.engine()) {
+    let mut has_code = false;
+    for (name, item) in ty.exports(component.engine()) {
+        has_code |= matches!(
+            item.ty,
+            ComponentItem::ComponentInstance(_) | ComponentItem::ComponentFunc(_)
+        );
         match kind(name) {
             Kind::Other => others.push(name),
             kind => handlers.push((name.to_owned(), kind)),
@@ -96,17 +102,25 @@ fn export(component: &Component) -> Result<(String, Kind), HandlerError> {
             exports.push(name);
             Err(HandlerError::Several { exports })
         }
-        None => Err(HandlerError::None { hint: hint(&others) }),
+        None => Err(HandlerError::None { hint: hint(&others, has_code) }),
     }
 }
 
-fn hint(exports: &[&str]) -> Option<String> {
+fn hint(exports: &[&str], has_code: bool) -> Option<String> {
+    if !exports.is_empty() && !has_code {
+        let text = "; it is a package of interfaces (WIT) without code: take the component that \
+                    implements them";
+        return Some(text.to_owned());
+    }
     let other = exports.iter().find(|name| name.starts_with("wasi:http/"));
     if let Some(other) = other {
         return Some(format!("; {other} is a version that no release of WASI has kept"));
     }
-    let command = exports.iter().any(|name| name.starts_with("wasi:cli/run@"));
-    command.then(|| "; it is a command (wasi:cli/run)".to_owned())
+    if exports.iter().any(|name| name.starts_with("wasi:cli/run@")) {
+        return Some("; it is a command (wasi:cli/run)".to_owned());
+    }
+    let library = exports.iter().find(|name| name.contains(':'))?;
+    Some(format!("; it exports {library}: a library is a dependency of another component"))
 }
 
 /// The function `run` of a program.
@@ -197,9 +211,30 @@ mod tests {
         }
         let error = find(&["wasi:http/handler@0.3.0", "fermyon:spin/inbound-http"]).unwrap_err();
         assert!(error.contains("several") && error.contains("inbound-http"), "{error}");
-        assert!(find(&["acme:other/thing"]).unwrap_err().contains("no HTTP handler"));
+        let error = find(&["acme:other/thing"]).unwrap_err();
+        assert!(error.contains("no HTTP handler"), "{error}");
+        assert!(
+            error.ends_with(
+                "exports acme:other/thing: a library is a dependency of another component"
+            )
+        );
         assert!(find(&["wasi:cli/run@0.2.0"]).unwrap_err().contains("command"));
         let error = find(&["wasi:http/handler@0.3.0-rc-2026-03-15"]).unwrap_err();
         assert!(error.contains("0.3.0-rc-2026-03-15"), "{error}");
+    }
+
+    #[test]
+    fn a_package_of_interfaces_is_told_from_a_component() {
+        let engine = wasmtime::Engine::new(&engine::config().unwrap()).unwrap();
+        let package = r#"(component
+            (type $t (component
+                (type (instance (export "f" (func))))
+                (export "acme:pkg/things@1.0.0" (instance (type 0)))
+            ))
+            (export "things" (type $t))
+        )"#;
+        let component = Component::new(&engine, wat::parse_str(package).unwrap()).unwrap();
+        let error = export(&component).map(|(name, _)| name).unwrap_err().to_string();
+        assert!(error.contains("a package of interfaces (WIT) without code"), "{error}");
     }
 }

@@ -40,19 +40,10 @@ async fn incoming(request: http::Request<WasiBody>) -> Result<Request, GuestErro
         "its interface does not know this method",
         StatusCode::METHOD_NOT_ALLOWED,
     ))?;
-    let headers = parts
-        .headers
-        .iter()
-        .map(|(name, value)| {
-            let value = std::str::from_utf8(value.as_bytes()).map_err(|_| {
-                GuestError::Request(
-                    "its interface has text for headers, and one is no text",
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                )
-            })?;
-            Ok((name.as_str().to_owned(), value.to_owned()))
-        })
-        .collect::<Result<_, GuestError>>()?;
+    // All of them are text, or the request would not have come here.
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers = parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value)));
+    let headers = headers.collect();
     let body = whole(body).await?;
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     Ok(Request {

@@ -69,3 +69,24 @@ impl postgres::HostConnection for InstanceConnections {
         Ok(self.close(connection)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsigned_parameters_are_refused_as_spin_does() {
+        let unsigned = [
+            types::ParameterValue::Uint8(1),
+            types::ParameterValue::Uint16(1),
+            types::ParameterValue::Uint32(1),
+            types::ParameterValue::Uint64(1),
+        ];
+        for parameter in unsigned {
+            let refused = ours(vec![types::ParameterValue::Int8(1), parameter]);
+            let error = types::Error::from(refused.err().unwrap());
+            let expected = "Postgres does not support unsigned integers";
+            assert!(matches!(error, types::Error::ValueConversionFailed(text) if text == expected));
+        }
+    }
+}

@@ -306,7 +306,7 @@ async fn an_ordinary_image_is_refused_before_its_layers_are_fetched() {
     let named = (media_type::IMAGE_MANIFEST.to_owned(), text.into());
     registry.state().manifests.insert("app/v1".into(), named);
     let error = pull(&registry, quick()).await.unwrap_err().to_string();
-    assert!(error.contains("an ordinary container image, not a Spin app"), "{error}");
+    assert!(error.contains("an ordinary container image, not a Spin app; push one"), "{error}");
     assert_eq!(registry.count("/blobs/"), 0);
 }
 
@@ -335,7 +335,8 @@ async fn an_index_leads_to_the_app_in_it() {
     let without = index(&[entry(other, "linux", "amd64"), entry(other, "linux", "arm64")]);
     registry.state().manifests.insert("app/v1".into(), without);
     let error = pull(&registry, quick()).await.unwrap_err().to_string();
-    assert!(error.contains("linux/amd64, linux/arm64"), "{error}");
+    let expected = "an image for linux/amd64, linux/arm64 with none for Wasm; push the app";
+    assert!(error.contains(expected), "{error}");
 }
 
 #[tokio::test]

@@ -25,7 +25,8 @@ use crate::console::{self, Console};
 /// How long a runtime that has nothing left to finish may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-const NOT_SPIN: &str = "the image is an ordinary one, not a Spin app";
+const NOT_SPIN: &str = "the image is an ordinary one, not a Spin app; make one of the app with \
+                        `spinlet push`, and name that";
 
 /// What an app is loaded for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,15 +1,18 @@
 //! Sending to a collector.
 
+use std::io::Write as _;
+
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderValue, Request, StatusCode};
-use http_client::{HttpClient, HttpError};
+use http_client::{HttpClient, HttpError, Trust};
 use prost::Message as _;
 use tonic::Code;
 
 use super::Signal;
 use super::grpc::GrpcClient;
-use crate::settings::{ExporterSettings, Protocol};
+use crate::settings::{Compression, ExporterSettings, Protocol};
 
 /// A collector for one signal. Nothing is connected before the first request.
 pub(crate) enum Client {
@@ -30,6 +33,8 @@ pub(crate) enum ExportError {
     Grpc(Box<tonic::Status>),
     #[error("the request cannot be made")]
     Request(#[source] http::Error),
+    #[error("the request cannot be compressed")]
+    Compress(#[source] std::io::Error),
 }
 
 impl ExportError {
@@ -39,7 +44,7 @@ impl ExportError {
             Self::Http(HttpError::Request(_) | HttpError::Timeout { .. }) | Self::Connect(_) => {
                 true
             }
-            Self::Http(_) | Self::Request(_) => false,
+            Self::Http(_) | Self::Request(_) | Self::Compress(_) => false,
             Self::Status(status) => matches!(status.as_u16(), 429 | 502..=504),
             Self::Grpc(status) => matches!(
                 status.code(),
@@ -55,12 +60,13 @@ impl ExportError {
 }
 
 impl Client {
-    pub(crate) fn new(settings: ExporterSettings) -> Self {
+    pub(crate) fn new(settings: ExporterSettings, trust: Trust) -> Self {
         match settings.protocol {
             Protocol::HttpProtobuf => {
-                Self::Http(HttpClient::with_timeout(settings.timeout), settings)
+                let client = HttpClient::with_timeout(settings.timeout).trusting(trust);
+                Self::Http(client, settings)
             }
-            Protocol::Grpc => Self::Grpc(GrpcClient::new(settings)),
+            Protocol::Grpc => Self::Grpc(GrpcClient::new(settings, trust)),
         }
     }
 
@@ -82,10 +88,19 @@ async fn send_http<S: Signal>(
     settings: &ExporterSettings,
     message: &S::Request,
 ) -> Result<S::Response, ExportError> {
+    let message = message.encode_to_vec();
+    let compressed = match settings.compression {
+        Compression::Gzip => Some(compressed(&message).map_err(ExportError::Compress)?),
+        Compression::None => None,
+    };
+    let is_compressed = compressed.is_some();
     let mut request = Request::post(&settings.endpoint)
-        .body(Bytes::from(message.encode_to_vec()))
+        .body(Bytes::from(compressed.unwrap_or(message)))
         .map_err(ExportError::Request)?;
     request.headers_mut().extend(settings.headers.clone());
+    if is_compressed {
+        request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     let protobuf = HeaderValue::from_static("application/x-protobuf");
     request.headers_mut().insert(CONTENT_TYPE, protobuf);
     let response = client.send(request).await?;
@@ -94,4 +109,10 @@ async fn send_http<S: Signal>(
     }
     // Some collectors answer with nothing, or with text.
     Ok(S::Response::decode(response.into_body()).unwrap_or_default())
+}
+
+fn compressed(message: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(message)?;
+    encoder.finish()
 }

@@ -14,7 +14,7 @@ fn telemetry(url: &str, pairs: &[(&str, &str)]) -> Telemetry {
     let all = [("OTEL_EXPORTER_OTLP_ENDPOINT", url), ("OTEL_SERVICE_NAME", "tested")];
     let environment: BTreeMap<String, String> =
         all.iter().chain(pairs).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Telemetry::start(TelemetrySettings::from_environment(&environment).unwrap())
+    Telemetry::start(TelemetrySettings::from_environment(&environment).unwrap()).unwrap()
 }
 
 fn tell(telemetry: &Telemetry) {
@@ -139,7 +139,7 @@ async fn finishing_ends_at_its_limit() {
 #[tokio::test]
 async fn telemetry_that_is_switched_off_has_nothing() {
     let settings = TelemetrySettings::from_environment(&BTreeMap::new()).unwrap();
-    let telemetry = Telemetry::start(settings);
+    let telemetry = Telemetry::start(settings).unwrap();
     let span = telemetry.span(SpanKind::Server, &"a request", None);
     assert!(span.context().is_none() && span.handle().is_none());
     assert!(telemetry.metrics().is_none() && telemetry.instance("c").is_none());

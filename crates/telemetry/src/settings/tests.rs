@@ -53,6 +53,9 @@ fn what_is_said_for_one_signal_wins() {
         ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/protobuf"),
         ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "b=logs"),
         ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "7"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "none"),
+        ("OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "/nonexistent.pem"),
         ("OTEL_BLRP_SCHEDULE_DELAY", "20"),
     ])
     .unwrap();
@@ -61,6 +64,13 @@ fn what_is_said_for_one_signal_wins() {
     assert_eq!(traces.timeout, Duration::from_millis(1500));
     assert_eq!(traces.headers["b"], "all");
     assert_eq!(traces.endpoint.authority().unwrap(), "all:4317");
+    assert_eq!(traces.compression, Compression::Gzip);
+    assert!(traces.trust().is_ok());
+    assert_eq!(logs.compression, Compression::None);
+    let refused = http_client::chain(&logs.trust().unwrap_err());
+    for part in ["OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "/nonexistent.pem"] {
+        assert!(refused.contains(part), "{refused}");
+    }
     assert_eq!(logs.protocol, Protocol::HttpProtobuf);
     assert_eq!(logs.endpoint, "http://logs:4318/exactly/here");
     assert_eq!(
@@ -82,6 +92,10 @@ fn every_value_that_cannot_be_used_is_reported_at_once() {
         ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "udp"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "snappy"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/key.pem"),
+        ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", "/c.pem"),
         ("OTEL_BSP_SCHEDULE_DELAY", "0"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "-1"),
         ("OTEL_SDK_DISABLED", "perhaps"),

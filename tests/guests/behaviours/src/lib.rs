@@ -159,14 +159,15 @@ async fn drip(responder: ResponseOutparam, query: &str) {
     }
 }
 
-/// `bytes` bytes in pieces of 64 KiB.
+/// `bytes` bytes in pieces of `piece` bytes, or of 64 KiB.
 async fn big(responder: ResponseOutparam, query: &str) {
     let response = OutgoingResponse::new(Headers::new());
     let mut output = response.take_body();
     responder.set(response);
     let mut left = number(query, "bytes");
+    let longest = if query.contains("piece=") { number(query, "piece") } else { 64 * 1024 };
     while left > 0 {
-        let piece = left.min(64 * 1024);
+        let piece = left.min(longest);
         if output.send(vec![b'x'; piece as usize]).await.is_err() {
             return;
         }

@@ -6,6 +6,8 @@
 //! | `/fetch` | `URL [connect=MS] [first=MS] [between=MS]` | status and body of a GET, or the error |
 //! | `/tcp` | `IPV4:PORT` | `connected`, or the error code |
 //! | `/tcp-in-turn` | the same | the same |
+//! | `/listen` | `IPV4:PORT` | `bound`, or the error code |
+//! | `/lookup` | a name | its first address, or the error code |
 //!
 //! Requests are all sent before the first answer is read, and sockets of `/tcp`
 //! are all kept until the end; those of `/tcp-in-turn` are dropped one by one. A
@@ -18,6 +20,7 @@ use wasip2::http::types::{
 };
 use wasip2::io::streams::{InputStream, StreamError};
 use wasip2::sockets::network::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddress};
+use wasip2::sockets::ip_name_lookup::resolve_addresses;
 use wasip2::sockets::tcp::TcpSocket;
 use wasip2::sockets::{instance_network, network, tcp_create_socket};
 
@@ -44,6 +47,8 @@ impl wasip2::exports::http::incoming_handler::Guest for Component {
                 sockets.iter().map(connected).collect()
             }
             Some("tcp-in-turn") => lines.map(|line| connected(&connect(line))).collect(),
+            Some("listen") => lines.map(|line| said(bind(line), "bound")).collect(),
+            Some("lookup") => lines.map(|line| said(look_up(line), "found")).collect(),
             _ => vec![format!("there is no {target}")],
         };
         respond(response_out, &answers.join("\n"));
@@ -110,12 +115,36 @@ fn read(stream: &InputStream) -> Result<String, String> {
     }
 }
 
-fn connect(line: &str) -> Result<TcpSocket, network::ErrorCode> {
+/// `IPV4:PORT`.
+fn address(line: &str) -> IpSocketAddress {
     let address: std::net::SocketAddrV4 = line.parse().expect("IPV4:PORT");
     let [a, b, c, d] = address.ip().octets();
-    let remote = Ipv4SocketAddress { port: address.port(), address: (a, b, c, d) };
+    IpSocketAddress::Ipv4(Ipv4SocketAddress { port: address.port(), address: (a, b, c, d) })
+}
+
+fn said<T>(outcome: Result<T, network::ErrorCode>, well: &str) -> String {
+    outcome.map_or_else(|code| code.name().to_owned(), |_| well.to_owned())
+}
+
+fn bind(line: &str) -> Result<(), network::ErrorCode> {
     let socket = tcp_create_socket::create_tcp_socket(IpAddressFamily::Ipv4)?;
-    socket.start_connect(&instance_network::instance_network(), IpSocketAddress::Ipv4(remote))?;
+    socket.start_bind(&instance_network::instance_network(), address(line))?;
+    socket.finish_bind()
+}
+
+fn look_up(name: &str) -> Result<(), network::ErrorCode> {
+    let addresses = resolve_addresses(&instance_network::instance_network(), name)?;
+    loop {
+        match addresses.resolve_next_address() {
+            Err(network::ErrorCode::WouldBlock) => addresses.subscribe().block(),
+            outcome => return outcome.map(drop),
+        }
+    }
+}
+
+fn connect(line: &str) -> Result<TcpSocket, network::ErrorCode> {
+    let socket = tcp_create_socket::create_tcp_socket(IpAddressFamily::Ipv4)?;
+    socket.start_connect(&instance_network::instance_network(), address(line))?;
     loop {
         match socket.finish_connect() {
             Err(network::ErrorCode::WouldBlock) => socket.subscribe().block(),

@@ -1,0 +1,132 @@
+//! One stream of the process, or one file, and the lines that wait for it.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::{PATIENCE, QUEUE};
+
+/// One stream of the process, or one file, and the lines that wait for it.
+pub(super) struct Sink {
+    queue: Mutex<Queue>,
+    /// Told when a line was added and when everything is written.
+    changed: Condvar,
+    /// Told when lines were taken.
+    space: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    dropped: usize,
+    /// Guests have waited in vain: drop until the writer gets on.
+    stalled: bool,
+    writing: bool,
+    /// The writer, until its thread is started by the first line.
+    writer: Option<(&'static str, Box<dyn Write + Send>)>,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sink {
+    pub(super) fn new(name: &'static str, writer: Box<dyn Write + Send>) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::new(Queue { writer: Some((name, writer)), ..Queue::default() }),
+            changed: Condvar::new(),
+            space: Notify::new(),
+        })
+    }
+
+    pub(super) fn push(self: &Arc<Self>, line: Vec<u8>) {
+        let mut queue = lock(&self.queue);
+        if queue.stalled && queue.bytes >= QUEUE {
+            queue.dropped += line.len();
+            return;
+        }
+        queue.bytes += line.len();
+        queue.lines.push_back(line);
+        if let Some((name, writer)) = queue.writer.take() {
+            let sink = Arc::clone(self);
+            let started = std::thread::Builder::new()
+                .name(name.to_owned())
+                .stack_size(64 * 1024)
+                .spawn(move || sink.write_all(writer));
+            if let Err(error) = started {
+                tracing::error!(%error, "cannot start the thread that writes {name}");
+            }
+        }
+        drop(queue);
+        self.changed.notify_all();
+    }
+
+    /// The writer thread; lives as long as the process.
+    fn write_all(&self, mut writer: Box<dyn Write + Send>) {
+        loop {
+            let mut queue = lock(&self.queue);
+            queue.writing = false;
+            while queue.lines.is_empty() {
+                self.changed.notify_all();
+                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            let lines = std::mem::take(&mut queue.lines);
+            let dropped = std::mem::take(&mut queue.dropped);
+            queue.writing = true;
+            drop(queue);
+            let written = lines.iter().map(Vec::len).sum::<usize>();
+            // Nobody is there to be told when the stream itself is gone.
+            for line in lines {
+                let _ = writer.write_all(&line);
+            }
+            if dropped > 0 {
+                let _ =
+                    writeln!(writer, "{dropped} bytes of output were dropped: nobody read them");
+            }
+            let _ = writer.flush();
+            let mut queue = lock(&self.queue);
+            queue.bytes -= written;
+            queue.stalled = false;
+            drop(queue);
+            self.space.notify_waiters();
+        }
+    }
+
+    pub(super) fn has_space(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.bytes < QUEUE || queue.stalled
+    }
+
+    /// Waits for space; gives up, and lets output be dropped, after [`PATIENCE`].
+    pub(super) async fn space(self: Arc<Self>) {
+        let notified = self.space.notified();
+        tokio::pin!(notified);
+        notified.as_mut().enable();
+        if self.has_space() {
+            return;
+        }
+        if tokio::time::timeout(PATIENCE, notified).await.is_err() {
+            lock(&self.queue).stalled = true;
+        }
+    }
+
+    pub(super) fn flush(&self, deadline: Instant) -> bool {
+        let mut queue = lock(&self.queue);
+        while !queue.lines.is_empty() || queue.writing {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
+            queue =
+                self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Bytes that wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.queue).bytes
+    }
+}

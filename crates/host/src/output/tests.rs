@@ -1,0 +1,124 @@
+use super::*;
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        lock(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn text(&self) -> String {
+        String::from_utf8(lock(&self.0).clone()).unwrap()
+    }
+}
+
+fn output() -> (Output, Shared, Shared) {
+    let (out, err) = (Shared::default(), Shared::default());
+    (Output::new(Box::new(out.clone()), Box::new(err.clone())), out, err)
+}
+
+#[test]
+fn lines_of_two_instances_do_not_mix() {
+    let (output, out, err) = output();
+    let (one, one_err) = output.instance("c", None);
+    let (two, _) = output.instance("c", None);
+    one.0.write(b"a");
+    two.0.write(b"b\nc");
+    one.0.write(b"a\n");
+    one_err.0.write(b"oops");
+    drop((one, one_err, two));
+    assert!(output.flush(Duration::from_secs(5)));
+    assert_eq!(out.text(), "b\naa\nc\n");
+    assert_eq!(err.text(), "oops\n");
+}
+
+#[test]
+fn a_very_long_line_is_broken() {
+    let (output, out, _) = output();
+    let (one, _) = output.instance("c", None);
+    one.0.write(&vec![b'x'; LONGEST_LINE + 1]);
+    drop(one);
+    assert!(output.flush(Duration::from_secs(5)));
+    let lengths: Vec<_> = out.text().lines().map(str::len).collect();
+    assert_eq!(lengths, [LONGEST_LINE, 1]);
+}
+
+/// A writer that waits until it is let go.
+struct Blocked(std::sync::mpsc::Receiver<()>, Shared);
+
+impl Write for Blocked {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        // Ends for good when the other side is gone.
+        let _ = self.0.recv();
+        self.1.write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn output_that_nobody_reads_is_bounded_and_counted() {
+    let (let_go, gate) = std::sync::mpsc::channel();
+    let shared = Shared::default();
+    let blocked = Blocked(gate, shared.clone());
+    let output = Output::new(Box::new(blocked), Box::new(std::io::sink()));
+    let (mut guest, _) = output.instance("c", None);
+    let line = Bytes::from([vec![b'x'; 1023], vec![b'\n']].concat());
+    for _ in 0..4096 {
+        guest.ready().await;
+        guest.write(line.clone()).unwrap();
+    }
+    assert!(guest.0.sink.waiting() <= QUEUE);
+    assert!(!output.flush(Duration::ZERO));
+    drop(let_go);
+    assert!(output.flush(Duration::from_secs(5)));
+    guest.write(line).unwrap();
+    assert!(output.flush(Duration::from_secs(5)));
+    // The writer may have reported some before it got stuck.
+    let dropped = shared
+        .text()
+        .lines()
+        .filter_map(|line| {
+            line.split_once(" bytes of output were dropped")?.0.parse::<usize>().ok()
+        })
+        .sum::<usize>();
+    assert_eq!(dropped, 3 * QUEUE);
+}
+
+#[test]
+fn lines_are_copied_to_files_of_their_component_that_its_first_line_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = |name: &str| fs_err::read_to_string(folder.path().join(name)).ok();
+    let (output, out, err) = output();
+    let output = output.copied_to(folder.path().to_owned());
+    let (one, _) = output.instance("one", None);
+    let (_, two) = output.instance("two", None);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    one.0.write(b"a line\nand");
+    two.0.write(b"an error\n");
+    drop((one, two));
+    assert!(output.flush(Duration::from_secs(5)));
+    assert_eq!(written("one_stdout.txt").unwrap(), "a line\nand\n");
+    assert_eq!(written("two_stderr.txt").unwrap(), "an error\n");
+    assert_eq!((out.text().as_str(), err.text().as_str()), ("a line\nand\n", "an error\n"));
+    assert_eq!((written("one_stderr.txt"), written("two_stdout.txt")), (None, None));
+}
+
+#[test]
+fn a_file_that_was_there_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one_stdout.txt");
+    fs_err::write(&file, "before\n").unwrap();
+    let output = output().0.copied_to(folder.path().to_owned());
+    output.instance("one", None).0.0.write(b"now\n");
+    assert!(output.flush(Duration::from_secs(5)));
+    assert_eq!(fs_err::read_to_string(&file).unwrap(), "before\nnow\n");
+}

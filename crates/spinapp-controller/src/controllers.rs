@@ -59,9 +59,26 @@ pub(crate) async fn run_apps(
 /// Reconciles executors until the process ends.
 pub(crate) async fn run_executors(controller: Controller<SpinAppExecutor>, context: Arc<Context>) {
     controller
+        .with_config(Config::default().debounce(DEBOUNCE))
+        .reconcile_on(beside_apps(&context))
         .run(executors::reconcile, executors::after_failure, context)
         .for_each(|_| ready(()))
         .await;
+}
+
+/// The executors beside an app that changes, whose finalizer may have to come or go.
+/// Only metadata is sent and nothing is kept.
+fn beside_apps(context: &Arc<Context>) -> impl Stream<Item = ObjectRef<SpinAppExecutor>> + use<> {
+    let all = Api::<PartialObjectMeta<SpinApp>>::all(context.client.clone());
+    let changes = watcher(all, watcher::Config::default());
+    let executors = context.executors.clone();
+    changes.default_backoff().touched_objects().flat_map(move |app| {
+        let home = app.ok().and_then(|app| app.namespace());
+        let beside = executors.state_filter(|executor| executor.namespace() == home);
+        let beside: Vec<_> =
+            beside.iter().map(|executor| ObjectRef::from_obj(executor.as_ref())).collect();
+        futures::stream::iter(beside)
+    })
 }
 
 /// The apps whose objects change. Only metadata is sent and nothing is kept.

@@ -17,7 +17,8 @@ use crate::reconcile::ReconcileError;
 const FINALIZER: &str = "core.spinkube.dev/finalizer";
 /// The RuntimeClass of the node installer.
 const RUNTIME_CLASS: &str = "wasmtime-spin-v2";
-/// How often a deletion that waits for apps is looked at again.
+/// How often an executor that apps need is looked at again: the cache of apps may
+/// have been behind the change that led to a pass.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Creates the executor that apps use unless they name another, in the
@@ -48,8 +49,9 @@ pub(crate) async fn provide_default(client: &Client, namespace: &str) -> Result<
     }
 }
 
-/// Sets the finalizer, and removes it from an executor that is to go and that no
-/// app of its namespace names.
+/// Keeps the finalizer on an executor as long as an app of its namespace names it,
+/// and no longer: once there are no apps, executors and their definition can be
+/// deleted at the same time as this controller.
 ///
 /// # Errors
 /// Fails when a request to the API server does; the pass is then repeated.
@@ -66,28 +68,23 @@ pub(crate) async fn reconcile(
 async fn pass(executor: &SpinAppExecutor, context: &Context) -> Result<Action, ReconcileError> {
     let held = executor.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
     let going = executor.meta().deletion_timestamp.is_some();
-    match (going, held) {
-        (false, true) | (true, false) => Ok(Action::await_change()),
-        (false, false) => {
-            let kept = executor.finalizers().iter().cloned();
-            let finalizers = kept.chain([FINALIZER.to_owned()]).collect();
-            set_finalizers(executor, finalizers, context).await?;
-            Ok(Action::await_change())
+    let user = user(executor, context);
+    match &user {
+        Some(app) if going && held => {
+            let note = format!("SpinApp {app} still uses this executor");
+            context.record(executor, EventType::Warning, "DeletionBlocked", &note).await;
         }
-        (true, true) => release(executor, context).await,
+        Some(_) if !going && !held => {
+            let kept = executor.finalizers().iter().cloned();
+            set_finalizers(executor, kept.chain([FINALIZER.to_owned()]).collect(), context).await?;
+        }
+        None if held => {
+            let others = executor.finalizers().iter().filter(|other| *other != FINALIZER);
+            set_finalizers(executor, others.cloned().collect(), context).await?;
+        }
+        _ => {}
     }
-}
-
-/// Lets an executor go, unless an app still needs it.
-async fn release(executor: &SpinAppExecutor, context: &Context) -> Result<Action, ReconcileError> {
-    if let Some(app) = user(executor, context) {
-        let note = format!("SpinApp {app} still uses this executor");
-        context.record(executor, EventType::Warning, "DeletionBlocked", &note).await;
-        return Ok(Action::requeue(AGAIN));
-    }
-    let others = executor.finalizers().iter().filter(|other| *other != FINALIZER);
-    set_finalizers(executor, others.cloned().collect(), context).await?;
-    Ok(Action::await_change())
+    Ok(if user.is_some() { Action::requeue(AGAIN) } else { Action::await_change() })
 }
 
 /// An app that names the executor and has it from its own namespace.

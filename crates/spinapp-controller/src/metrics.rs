@@ -148,4 +148,27 @@ mod tests {
             assert!(text.lines().any(|line| line == expected), "{expected} is missing in\n{text}");
         }
     }
+
+    /// The dashboard's other metrics are those of apps; they are compared in
+    /// `tests/dashboard.rs`.
+    #[test]
+    fn the_dashboard_shows_nothing_of_the_controller_that_is_not_there() {
+        let dashboard = include_str!("../../../runtimeclass/grafana-dashboard.json");
+        let text = Metrics::default().render(Apps::default());
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let of_controller = |word: &&str| {
+            ["controller_runtime_", "spinlet_apps", "spinlet_controller_"]
+                .iter()
+                .any(|prefix| word.starts_with(prefix))
+        };
+        let mut compared = 0;
+        for name in dashboard.split(|letter| !is_part(letter)).filter(of_controller) {
+            let exists = text
+                .lines()
+                .any(|line| line.strip_prefix(name).is_some_and(|rest| !rest.starts_with(is_part)));
+            assert!(exists, "the dashboard shows {name}, which is not in\n{text}");
+            compared += 1;
+        }
+        assert!(compared >= 5, "the dashboard shows {compared} metrics of the controller");
+    }
 }

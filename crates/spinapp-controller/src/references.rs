@@ -84,9 +84,10 @@ pub(crate) fn of_app(spec: &SpinAppSpec, config: &DeploymentConfig) -> BTreeSet<
             None => references.extend(runtime_config::references(runtime_config)),
         }
     }
-    // The controller makes this one itself where the executor says so, and apps
-    // run without it.
-    if let Some(secret) = ca_bundle::secret_name(config) {
+    // Apps run without it. The one that the controller makes itself is no reason for
+    // a roll-out: it changes with the controller, and then for all apps at once.
+    let foreign = !config.install_default_ca_certs;
+    if let Some(secret) = ca_bundle::secret_name(config).filter(|_| foreign) {
         references.insert(Reference::object(Kind::Secret, secret, Some(true)));
     }
     let variables = spec.variables.iter().filter_map(|variable| variable.value_from.as_ref());

@@ -1,12 +1,13 @@
 //! The `runtime-config.toml` that an app gets.
 
+mod text;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 use spinapp_api::{RuntimeConfig, RuntimeConfigOption, SpinApp};
-use toml::{Table, Value};
 
 use crate::desired::{app_label, owner};
 use crate::references::{Contents, Kind, MissingReference, Reference};
@@ -75,34 +76,19 @@ fn reference(option: &RuntimeConfigOption) -> Option<Reference> {
 }
 
 fn text(config: &RuntimeConfig, contents: &Contents) -> Result<String, MissingReference> {
-    let mut root = Table::new();
-    // Variables come from the container's environment. This is the table that
-    // the spin-operator writes.
-    let provider = [("type", "env"), ("prefix", "SPIN_VARIABLE_")];
-    let provider: Table =
-        provider.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    root.insert("config_provider".to_owned(), Value::Array(vec![provider.into()]));
-
-    let mut databases = Table::new();
-    for database in &config.sqlite_databases {
-        let table = backend(&database.kind, &database.options, contents)?;
-        databases.insert(database.name.clone(), table.into());
-    }
-    let mut stores = Table::new();
+    let mut stores = BTreeMap::new();
     for store in &config.key_value_stores {
-        let table = backend(&store.kind, &store.options, contents)?;
-        stores.insert(store.name.clone(), table.into());
+        let backend = backend(&store.kind, &store.options, contents)?;
+        stores.insert(store.name.clone(), backend);
     }
-    for (name, tables) in [("sqlite_database", databases), ("key_value_store", stores)] {
-        if !tables.is_empty() {
-            root.insert(name.to_owned(), tables.into());
-        }
+    let mut databases = BTreeMap::new();
+    for database in &config.sqlite_databases {
+        let backend = backend(&database.kind, &database.options, contents)?;
+        databases.insert(database.name.clone(), backend);
     }
-    if let Some(compute) = &config.llm_compute {
-        let table = backend(&compute.kind, &compute.options, contents)?;
-        root.insert("llm_compute".to_owned(), table.into());
-    }
-    Ok(root.to_string())
+    let compute = config.llm_compute.as_ref();
+    let compute = compute.map(|compute| backend(&compute.kind, &compute.options, contents));
+    Ok(text::of(&stores, &databases, compute.transpose()?.as_ref()))
 }
 
 /// Every value is a string: that is how the spin-operator writes them, and what
@@ -111,8 +97,8 @@ fn backend(
     kind: &str,
     options: &[RuntimeConfigOption],
     contents: &Contents,
-) -> Result<Table, MissingReference> {
-    let mut table = BTreeMap::new();
+) -> Result<text::Table, MissingReference> {
+    let mut table = text::Table::new();
     for option in options {
         let value = match (&option.value, reference(option)) {
             (Some(value), _) => Some(value.clone()),
@@ -124,7 +110,7 @@ fn backend(
         }
     }
     table.insert("type".to_owned(), kind.to_owned());
-    Ok(table.into_iter().map(|(name, value)| (name, value.into())).collect())
+    Ok(table)
 }
 
 /// The checksum of RFC 1950, which the spin-operator puts into the name.

@@ -47,6 +47,16 @@ fn sql(served: &Served, statements: &str) -> Result<(u16, String)> {
 }
 
 #[test]
+fn the_example_counts_visits_across_a_restart() -> Result<()> {
+    let (spinlet, folder, served) = up("visits-rust")?;
+    expect(&served, "/", 200, "1 visits\n")?;
+    expect(&served, "/anywhere", 200, "2 visits\n")?;
+    drop(served);
+    let served = spinlet.up(&folder.display().to_string(), &[])?;
+    expect(&served, "/", 200, "3 visits\n")
+}
+
+#[test]
 fn values_are_kept_for_the_next_instance_and_for_the_next_start() -> Result<()> {
     for name in GUESTS {
         let (spinlet, folder, served) = up(name)?;

@@ -174,6 +174,15 @@ mod redis {
     }
 
     #[test]
+    fn the_example_prints_the_messages_of_its_channel() -> Result<()> {
+        let redis = Redis::start()?;
+        let spinlet = Spinlet::new()?;
+        let running = serve(&spinlet, &redis, "redis-rust")?;
+        redis.publish("orders", "two of them")?;
+        wait_for(&running, "order: two of them\n")
+    }
+
+    #[test]
     fn what_is_in_flight_is_finished_when_the_app_is_stopped() -> Result<()> {
         let redis = Redis::start()?;
         let spinlet = Spinlet::new()?;

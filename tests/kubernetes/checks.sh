@@ -12,12 +12,17 @@ checks=(
     selected_components_answer_and_others_do_not
     a_runtime_configuration_has_the_values_of_its_secrets
     a_private_image_needs_its_pull_secret
+    a_store_on_a_volume_outlives_its_pods
+    a_message_of_redis_starts_an_app
     resources_are_limits_of_the_container
-    what_top_shows_is_measured
+    an_app_that_is_out_of_memory_is_told_as_that_and_starts_again
+    top_shows_what_apps_use
     a_failing_liveness_probe_restarts_the_app
     a_failing_readiness_probe_takes_the_app_out_of_its_service
     more_of_the_pod_is_under_one_key
     an_app_scales_from_1_to_20_and_back
+    an_autoscaler_follows_the_load
+    the_sample_for_keda_has_its_schema
     a_missing_executor_is_said_in_words
     an_image_that_cannot_be_pulled_is_said_in_words
     a_node_without_the_handler_is_said_in_words
@@ -29,7 +34,9 @@ checks=(
     a_restricted_namespace_admits_apps
     an_executor_outlives_its_apps
     an_app_that_is_deleted_leaves_nothing
+    the_spin_operator_runs_apps_with_our_shim_and_hands_them_over
     the_controller_shows_metrics
+    every_panel_of_the_dashboard_shows_something
     the_uninstallation_leaves_the_node_as_it_was
 )
 

@@ -39,7 +39,7 @@ private_folders() {
     mount -t overlay -o "lowerdir=/var/lib,upperdir=$scratch/varlib,workdir=$scratch/varlib.work" overlay /var/lib
     # A node that has never heard of us.
     rm -rf /var/lib/spinlet
-    for folder in /run /etc/containerd /etc/cni /etc/systemd/system /usr/local/sbin /opt \
+    for folder in /run /etc/containerd /etc/cni /etc/systemd/system /usr/local/sbin /opt /mnt \
         /var/lib/kubelet /var/lib/containerd /var/log; do
         mkdir -p "$scratch/node$folder" "$folder"
         mount --bind "$scratch/node$folder" "$folder"
@@ -175,6 +175,18 @@ pause_image() {
     image pause 65535:65535 /pause "$1"
 }
 
+# The node's own Redis as an image: the programs and the libraries they name.
+redis_image() {
+    local work=$scratch/redis images=$scratch architecture file
+    . "$repository/scripts/oci-image.sh"
+    architecture=$(architecture_of "$(uname -m)-")
+    for file in /usr/bin/redis-server /usr/bin/redis-cli; do
+        install -D "$file" "$work/root$file"
+        ldd "$file" | grep -o '/[^ ]*'
+    done | sort -u | while read -r file; do install -D "$file" "$work/root$file"; done
+    image redis 0:0 /usr/bin/redis-server docker.io/library/redis:7
+}
+
 push_images() {
     local images pause
     images=$("$repository/scripts/build-node-images" --locate)
@@ -186,11 +198,16 @@ push_images() {
     for name in node-installer spinapp-controller; do
         push "$images/$name.tar" "ghcr.io/spinlet/$name:v$version"
     done
+    redis_image
+    push "$scratch/redis.tar" docker.io/library/redis:7
     ctr namespaces remove push >/dev/null 2>&1 || true
     push_app "$app" "$registry/spinframework/containerd-shim-spin/examples/spin-rust-hello:v0.23.0"
     local guest
     for guest in behaviours stores; do
         push_app "$("$repository/scripts/build-guests" --locate "$guest")" "$registry/spinlet-tests/$guest:1"
+    done
+    for guest in visits-rust redis-rust; do
+        push_app "$("$repository/scripts/build-guests" --locate "$guest")" "$registry/spinlet/examples/$guest:v$version"
     done
     push_app "$app" "$private_registry/private/hello:1"
 }
@@ -207,6 +224,9 @@ certificates() {
         "$node_address" "$service_address" >"$pki/names"
     openssl x509 -req -days 2 -in "$pki/api.csr" -CA "$pki/ca.crt" -CAkey "$pki/ca.key" \
         -CAcreateserial -extfile "$pki/names" -out "$pki/api.crt" 2>/dev/null
+    # By this one the API server proves to metrics-server that it is itself.
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=front-proxy \
+        -keyout "$pki/front-proxy.key" -out "$pki/front-proxy.crt" 2>/dev/null
     cat >"$scratch/tokens.csv" <<-'EOF'
 		admin,admin,1,system:masters
 		manager,system:kube-controller-manager,2,system:masters
@@ -239,11 +259,17 @@ control_plane() {
         --token-auth-file "$scratch/tokens.csv" --authorization-mode Node,RBAC \
         --service-account-issuer https://kubernetes.default.svc --allow-privileged \
         --service-account-key-file "$pki/accounts.key" \
-        --service-account-signing-key-file "$pki/accounts.key"
+        --service-account-signing-key-file "$pki/accounts.key" \
+        --requestheader-client-ca-file "$pki/front-proxy.crt" --requestheader-allowed-names front-proxy \
+        --requestheader-username-headers X-Remote-User --requestheader-group-headers X-Remote-Group \
+        --requestheader-extra-headers-prefix X-Remote-Extra- \
+        --proxy-client-cert-file "$pki/front-proxy.crt" --proxy-client-key-file "$pki/front-proxy.key"
     eventually 120 kubectl get --raw /readyz
     start kube-controller-manager kube-controller-manager --kubeconfig "$scratch/manager.conf" \
         --service-account-private-key-file "$pki/accounts.key" --root-ca-file "$pki/ca.crt" \
-        --leader-elect=false
+        --leader-elect=false --horizontal-pod-autoscaler-sync-period 5s \
+        --horizontal-pod-autoscaler-downscale-stabilization 20s \
+        --horizontal-pod-autoscaler-cpu-initialization-period 10s
     start kube-scheduler kube-scheduler --kubeconfig "$scratch/scheduler.conf" --leader-elect=false
 }
 
@@ -261,6 +287,8 @@ node() {
 		localStorageCapacityIsolation: false
 		evictionHard: {memory.available: 100Mi}
 		nodeStatusUpdateFrequency: 2s
+		clusterDomain: cluster.local
+		clusterDNS: [$node_address]
 		resolvConf: $scratch/resolv.conf
 	EOF
     echo "nameserver 127.0.0.1" >"$scratch/resolv.conf"
@@ -293,6 +321,8 @@ start_cluster() {
     certificates
     control_plane
     node
+    names_of_services
+    usage_of_pods
     echo "a cluster of one node runs: $(kubectl version -o json | jq -r .serverVersion.gitVersion), $(containerd --version | cut -d' ' -f3)"
 }
 

@@ -38,14 +38,6 @@ the_rules_of_the_webhooks_hold_without_webhooks() {
     grep -q "exactly one of runtimeClassName and spinImage" "$scratch/refused.log"
 }
 
-an_app_scales_from_1_to_20_and_back() {
-    kubectl scale spinapp/simple-spinapp --replicas=20 >/dev/null
-    eventually 180 kubectl wait spinapp/simple-spinapp --for=jsonpath='{.status.readyReplicas}'=20 --timeout=1s
-    curl -fsS "http://$(service simple-spinapp)/hello" >/dev/null
-    kubectl scale spinapp/simple-spinapp --replicas=1 >/dev/null
-    eventually 120 kubectl wait spinapp/simple-spinapp --for=jsonpath='{.status.replicas}'=1 --timeout=1s
-}
-
 template_of() {
     kubectl get deployment "$1" -o jsonpath='{.metadata.generation}'
 }

@@ -75,17 +75,6 @@ one_apply_makes_the_node_ready() {
     eventually 90 kubectl rollout status -n spinlet deployment/spinapp-controller --timeout=1s
 }
 
-the_controller_shows_metrics() {
-    local metrics
-    metrics=$(curl -fsS "http://$(kubectl get service -n spinlet spinapp-controller-metrics -o jsonpath='{.spec.clusterIP}'):8080/metrics")
-    grep -q 'spinlet_controller_leader 1' <<<"$metrics"
-    grep -qE 'controller_runtime_reconcile_total\{controller="spinapp",result="success"\} [1-9]' <<<"$metrics"
-    local name
-    for name in $(grep -oE '(controller_runtime|spinlet_apps|spinlet_controller)[a-z_]*' "$repository/runtimeclass/grafana-dashboard.json" | sort -u); do
-        grep -qE "^$name(\{| )" <<<"$metrics" || { echo "the dashboard shows $name, which is not there" >&2; return 1; }
-    done
-}
-
 # Everything where an installation may write, with its attributes and content.
 node_files() {
     (

@@ -21,14 +21,6 @@ a_restart_of_containerd_and_of_the_kubelet_goes_unnoticed() {
     [ "$(pods_of simple-spinapp)" = "$before" ] || { echo "before $before, now $(pods_of simple-spinapp)" >&2; return 1; }
 }
 
-# what `kubectl top` sums up comes from here.
-what_top_shows_is_measured() {
-    eventually 60 bash -c "kubectl get --raw /api/v1/nodes/node-1/proxy/metrics/resource |
-        grep -E '^container_memory_working_set_bytes\{.*pod=\"simple-spinapp-[^\"]*\"\} [1-9]'"
-    kubectl get --raw /api/v1/nodes/node-1/proxy/metrics/resource |
-        grep -qE '^container_cpu_usage_seconds_total\{.*pod="simple-spinapp-[^"]*"\} [0-9.e-]+'
-}
-
 drain() { kubectl drain node-1 --ignore-daemonsets --delete-emptydir-data --pod-selector "$@"; }
 
 a_disruption_budget_holds_a_drain_up() {

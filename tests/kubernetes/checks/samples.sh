@@ -87,6 +87,40 @@ a_private_image_needs_its_pull_secret() {
     kubectl delete secret spin-image-secret >/dev/null
 }
 
+visits() { get volume-mount-spinapp / | grep -oE '^[0-9]+'; }
+
+# /mnt/data is a folder of this cluster's node.
+a_store_on_a_volume_outlives_its_pods() {
+    kubectl apply -f "$repository/examples/spinapp-volume.yaml" >/dev/null
+    ready volume-mount-spinapp
+    eventually 20 visits
+    local before uid
+    before=$(visits)
+    [ "$(visits)" -eq $((before + 1)) ]
+    uid=$(of_pod volume-mount-spinapp .metadata.uid)
+    kubectl delete pod -l core.spinkube.dev/app-name=volume-mount-spinapp >/dev/null
+    ready volume-mount-spinapp
+    eventually 20 test_not "$uid" of_pod volume-mount-spinapp .metadata.uid
+    eventually 20 visits
+    [ "$(visits)" -ge $((before + 3)) ]
+    [ -s /mnt/data/visits.db ]
+    gone volume-mount-spinapp
+    kubectl delete -f "$repository/examples/spinapp-volume.yaml" --ignore-not-found >/dev/null
+}
+
+# Answers with the number of apps that listen.
+publish_order() { kubectl exec deployment/redis -- redis-cli publish orders "$1" | grep -qx 1; }
+
+# In the names of the cluster, and with a Redis that starts beside the app.
+a_message_of_redis_starts_an_app() {
+    kubectl apply -f "$repository/examples/spinapp-redis.yaml" >/dev/null
+    ready redis-spinapp
+    eventually 60 publish_order "two of them"
+    eventually 20 bash -c "kubectl logs deployment/redis-spinapp | grep -qx 'order: two of them'"
+    gone redis-spinapp
+    kubectl delete -f "$repository/examples/spinapp-redis.yaml" --ignore-not-found >/dev/null
+}
+
 resources_are_limits_of_the_container() {
     app limited "  replicas: 1
 		  resources: {limits: {cpu: 500m, memory: 500Mi}, requests: {cpu: 100m, memory: 64Mi}}" >/dev/null
@@ -101,6 +135,24 @@ resources_are_limits_of_the_container() {
     { cat /sys/fs/cgroup/{memory,}"$group"/memory.{limit_in_bytes,max} 2>/dev/null || true; } >"$scratch/limit"
     grep -qx $((500 * 1024 * 1024)) "$scratch/limit"
     gone limited
+}
+
+last_end() { of_pod "$1" ".status.containerStatuses[0].lastState.terminated.$2"; }
+
+has_ended_by() { [ "$(last_end "$1" reason)" = "$2" ]; }
+
+an_app_that_is_out_of_memory_is_told_as_that_and_starts_again() {
+    app greedy "  replicas: 1
+		  resources: {limits: {memory: 64Mi}}" "$behaviours" >/dev/null
+    ready greedy
+    eventually 20 get greedy /b/hello
+    # The connection ends with the process.
+    if get greedy '/b/memory?mib=200' 2>/dev/null; then return 1; fi
+    eventually 60 has_ended_by greedy OOMKilled
+    [ "$(last_end greedy exitCode)" = 137 ]
+    [ "$(of_pod greedy '.status.containerStatuses[0].restartCount')" = 1 ]
+    eventually 60 get greedy /b/hello
+    gone greedy
 }
 
 a_failing_liveness_probe_restarts_the_app() {

@@ -7,8 +7,10 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use fs_err as fs;
 use integration_tests::containerd::{Containerd, Version};
 use integration_tests::http;
+use integration_tests::http_server::HttpServer;
 use integration_tests::process::{Running, free_address, wait_until};
 use integration_tests::registry::Registry;
 use integration_tests::servers::Redis;
@@ -20,7 +22,8 @@ use otlp_collector::proto::metrics::v1::number_data_point::Value;
 use otlp_collector::proto::trace::v1::span::SpanKind;
 use otlp_collector::{Collector, Received, Spanned};
 use rustix::process::Signal;
-use test_servers::Authority;
+use serde_json::json;
+use test_servers::{Authority, Postgres};
 
 const SOON: Duration = Duration::from_secs(30);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -353,6 +356,119 @@ fn messages_of_redis_are_spans_of_consumers() -> Result<()> {
     let mut children = children.filter(|child| child.span.parent_span_id == message.span.span_id);
     let child = children.next().context("the call of the guest is no child of the message")?;
     assert!(child.span.name.starts_with("execute_wasm_component "), "{child:#?}");
+    Ok(())
+}
+
+#[test]
+fn calls_of_stores_databases_and_servers_are_spans_of_the_call_that_makes_them() -> Result<()> {
+    let (collector, redis, postgres) = (Collector::start()?, Redis::start()?, Postgres::start()?);
+    let told = spinlet(&collector)?;
+    let state = format!("SPINLET_APP_STATE_DIR={}", told.state().display());
+    let app = guest("stores")?.display().to_string();
+    let mut stores = told.up(&app, &["--env", &state])?;
+    assert_eq!(get(&stores, "/set?key=k&value=v", &[])?.status, 200);
+    http::request(stores.address(), "POST", "/sql", &[], b"SELECT * FROM nobody")?;
+    stop(&mut stores)?;
+    let mut servers = told.up(&guest("servers")?.display().to_string(), &[])?;
+    for (target, body) in [
+        ("/redis", format!("{}\nget\nk", redis.address())),
+        ("/postgres", format!("{}\n?SELECT 1", postgres.address())),
+    ] {
+        let answer = http::request(servers.address(), "POST", target, &[], body.as_bytes())?;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    stop(&mut servers)?;
+    let received = collector.received();
+    for (name, key, system) in [
+        ("spin_key_value.set", "db.system", "spin_key_value"),
+        ("spin_sqlite.execute", "db.system", "sqlite"),
+        ("spin_outbound_redis.open_connection", "db.system", "redis"),
+        ("spin_outbound_redis.get", "db.system", "redis"),
+        ("spin_outbound_pg.open_connection", "db.system", "postgresql"),
+        ("spin_outbound_pg.query", "db.system", "postgresql"),
+    ] {
+        let found = span(&received, name)?;
+        assert_eq!(found.span.kind(), SpanKind::Client, "{name}");
+        assert_eq!(found.attributes()[key], system, "{name}");
+        let parent = received.spans.iter();
+        let mut parent = parent.filter(|span| span.span.span_id == found.span.parent_span_id);
+        let parent = parent.next().with_context(|| format!("{name} has no parent"))?;
+        assert!(parent.span.name.starts_with("execute_wasm_component "), "{parent:#?}");
+    }
+    let failed = span(&received, "spin_sqlite.execute")?.span.status.clone();
+    let failed = failed.context("a failed statement is told as one")?;
+    assert!(failed.message.contains("no such table: nobody"), "{failed:?}");
+    Ok(())
+}
+
+/// The sums of a metric, by all its labels but the name.
+fn sums(collector: &Collector, name: &str) -> BTreeMap<String, i64> {
+    let mut sums = BTreeMap::new();
+    let received = collector.received();
+    for measured in received.metrics.iter().filter(|measured| measured.metric.name == name) {
+        let Some(Data::Sum(sum)) = &measured.metric.data else { continue };
+        for point in &sum.data_points {
+            let labels = point.attributes.iter().map(|pair| {
+                let value = pair.value.as_ref().map(otlp_collector::text_of);
+                format!("{}={}", pair.key, value.unwrap_or_default())
+            });
+            if let Some(Value::AsInt(value)) = point.value {
+                sums.insert(labels.collect::<Vec<_>>().join(" "), value);
+            }
+        }
+    }
+    sums
+}
+
+#[test]
+fn inferences_and_permits_of_limits_are_counted() -> Result<()> {
+    let collector = Collector::start()?;
+    let (sender, asked) = mpsc::channel();
+    let models = StandIn::start(move |request| {
+        // The test may have ended.
+        let _ = sender.send(request.clone());
+        let usage = json!({ "promptTokenCount": 2, "generatedTokenCount": 3 });
+        Answer::json(200, &json!({ "text": "hi", "usage": usage }))
+    })?;
+    let told = spinlet(&collector)?;
+    let config = told.folder().join("runtime-config.toml");
+    let llm = format!(
+        "[llm_compute]\ntype = 'remote_http'\nurl = '{}'\nauth_token = 'token'",
+        models.url()
+    );
+    fs::write(&config, llm)?;
+    let config = config.display().to_string();
+    let arguments = ["--runtime-config-file", &config, "--variable", "password=x"];
+    let mut served = told.up(&guest("configured")?.display().to_string(), &arguments)?;
+    assert_eq!(get(&served, "/infer?model=llama2-chat&prompt=hello", &[])?.status, 200);
+    stop(&mut served)?;
+    let sums_of = |name| sums(&collector, name);
+    let expected = BTreeMap::from([("model_name=llama2-chat".to_owned(), 1)]);
+    assert_eq!(sums_of("spin.llm_infer"), expected);
+    let infer = span(&collector.received(), "spin_llm.infer")?.span.span_id.clone();
+    let sent = asked.recv_timeout(SOON)?.header("traceparent").to_owned();
+    assert!(sent.contains(&hex::encode(infer)), "{sent}");
+
+    let upstream = HttpServer::start()?;
+    fs::write(&config, "[outbound_http]\nmax_connections = 1")?;
+    let arguments = ["--runtime-config-file", &config];
+    let mut served = told.up(&guest("outbound")?.display().to_string(), &arguments)?;
+    let line = format!("http://127.0.0.1:{}/slow/300", upstream.port());
+    let impatient = format!("{line} connect=50");
+    for lines in [format!("{line}\n{line}"), format!("{line}\n{impatient}")] {
+        http::request(served.address(), "POST", "/fetch", &[], lines.as_bytes())?;
+    }
+    stop(&mut served)?;
+    for (name, labels) in [
+        ("outbound_connection_permits_acquired", "kind=http waited=false"),
+        ("outbound_connection_permits_acquired", "kind=http waited=true"),
+        ("outbound_connection_permits_rejected", "kind=http"),
+        ("outbound_http.concurrent_connection_permits_acquired", "interface=wasi waited=false"),
+        ("outbound_http.concurrent_connection_permits_acquired", "interface=wasi waited=true"),
+    ] {
+        let found = sums_of(name);
+        assert!(found.contains_key(labels), "{name} {labels} is not in {found:?}");
+    }
     Ok(())
 }
 

@@ -23,6 +23,7 @@ pub mod spin_http;
 mod spin_variables;
 mod state;
 mod storage;
+mod told_storage;
 mod wasi;
 mod wasi_config;
 

@@ -22,6 +22,8 @@ pub(crate) use client::HttpClient;
 pub use client::HttpClientError;
 pub(crate) use client::HttpConnections;
 
+use connect::OnShare;
+
 use crate::chaining::{ChainTarget, LONGEST_CHAIN};
 use crate::outgoing_body;
 use crate::state::{ComponentContext, InstanceState};
@@ -85,7 +87,7 @@ impl WasiHttpHooks for Outbound {
     ) -> Box<dyn Future<Output = Result<SentResponse, Error>> + Send> {
         let outbound = self.clone();
         Box::new(async move {
-            let response = outbound.send(request, options.unwrap_or_default()).await?;
+            let response = outbound.send(request, options.unwrap_or_default(), "wasi").await?;
             let finished: Box<dyn Future<Output = Result<(), Error>> + Send> =
                 Box::new(std::future::ready(Ok(())));
             Ok((response, finished))
@@ -95,14 +97,15 @@ impl WasiHttpHooks for Outbound {
 
 impl Outbound {
     /// Sends `request`, whose URL is absolute, if the component may, as a span of
-    /// its own.
+    /// its own. `interface` is the one over which it came, in metrics.
     pub(crate) async fn send(
         &self,
         mut request: http::Request<WasiBody>,
         options: RequestOptions,
+        interface: &'static str,
     ) -> Result<http::Response<WasiBody>, Error> {
         let span = traced::begin(self, &mut request);
-        let sent = self.send_if_allowed(request, options).await;
+        let sent = self.send_if_allowed(request, options, interface).await;
         traced::end(&span, &sent);
         sent
     }
@@ -111,6 +114,7 @@ impl Outbound {
         &self,
         request: http::Request<WasiBody>,
         options: RequestOptions,
+        interface: &'static str,
     ) -> Result<http::Response<WasiBody>, Error> {
         let uri = request.uri();
         let scheme = uri.scheme_str().unwrap_or("https");
@@ -136,7 +140,10 @@ impl Outbound {
             port.or_else(|| default_port(scheme)).ok_or(Error::HttpRequestUriInvalid)?;
         let permit = self.component.network().permit(scheme, host, known_port);
         let permit = permit.map_err(|_| Error::HttpRequestDenied)?;
-        self.component.app().client().send(request, options, permit).await
+        let app = self.component.app();
+        let metrics = app.telemetry().metrics().cloned();
+        let on_share = OnShare { interface, metrics };
+        app.client().send(request, options, permit, on_share).await
     }
 
     async fn chain(

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use outbound_hosts::{AllowedHosts, BlockedNetworks};
 use outbound_mqtt::ComponentMqtt;
 use outbound_mysql::ComponentMysql;
-use outbound_network::{ComponentNetwork, Limit, NotPermitted, OutboundNetwork, TlsRule};
+use outbound_network::{
+    ComponentNetwork, Limit, NotPermitted, OutboundNetwork, PermitObserver, TlsRule,
+};
 use outbound_postgres::ComponentPostgres;
 use outbound_redis::ComponentRedis;
+use telemetry::{Calls, Instance, Metrics};
 use wasmtime::component::Linker;
 
 use crate::outbound_http::HttpConnections;
@@ -72,24 +75,31 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    pub(crate) fn new(settings: OutboundSettings) -> Self {
+    pub(crate) fn new(settings: OutboundSettings, metrics: Option<&Arc<Metrics>>) -> Self {
         let OutboundSettings { blocked_networks, connections, tls, .. } = settings;
-        let network = OutboundNetwork::new(blocked_networks, connections, tls);
-        let limit = |of_kind| network.limit(of_kind);
+        let observer = metrics.map(|metrics| {
+            let counted: Arc<dyn PermitObserver> = Arc::new(Counted(Arc::clone(metrics)));
+            counted
+        });
+        let network = OutboundNetwork::observed(blocked_networks, connections, tls, observer);
+        let limit = |kind, of_kind| network.limit(kind, of_kind);
         let mqtt = outbound_mqtt::Limits {
-            connections: limit(settings.mqtt_connections),
+            connections: limit("mqtt", settings.mqtt_connections),
             payload: settings.mqtt_payload,
         };
-        let postgres = outbound_postgres::Connections::new(limit(settings.postgres_connections));
+        let postgres =
+            outbound_postgres::Connections::new(limit("pg", settings.postgres_connections));
+        let redis = outbound_redis::Connections::new(limit("redis", settings.redis_connections));
+        let mysql = outbound_mysql::Connections::new(limit("mysql", settings.mysql_connections));
         Self {
             http: HttpConnections {
                 pooling: settings.http_pooling,
-                limit: limit(settings.http_connections),
+                limit: limit("http", settings.http_connections),
             },
-            sockets: limit(settings.sockets),
-            redis: Arc::new(outbound_redis::Connections::new(limit(settings.redis_connections))),
+            sockets: limit("socket", settings.sockets),
+            redis: Arc::new(redis),
             postgres: Arc::new(postgres),
-            mysql: Arc::new(outbound_mysql::Connections::new(limit(settings.mysql_connections))),
+            mysql: Arc::new(mysql),
             mqtt: Arc::new(outbound_mqtt::Connections::new(mqtt)),
             network: Arc::new(network),
         }
@@ -129,6 +139,19 @@ impl Servers {
     }
 }
 
+/// Counts what limits permit.
+struct Counted(Arc<Metrics>);
+
+impl PermitObserver for Counted {
+    fn permitted(&self, kind: &'static str, waited: bool) {
+        self.0.permits().acquired(kind, waited);
+    }
+
+    fn refused(&self, kind: &'static str) {
+        self.0.permits().rejected(kind);
+    }
+}
+
 /// Logs what component `id` was denied.
 fn report_denials_of(id: String) -> impl Fn(&NotPermitted) + Send + Sync {
     let limit = LogLimit::default();
@@ -162,12 +185,17 @@ impl ComponentServers {
     }
 
     /// For a new instance, which has nothing open.
-    pub(crate) fn instance(&self) -> InstanceServers {
+    pub(crate) fn instance(&self, told: Option<&Arc<Instance>>) -> InstanceServers {
+        let calls = |key, system| Calls::of(told, (key, system));
         InstanceServers {
-            redis: outbound_redis::InstanceConnections::new(Arc::clone(&self.redis)),
-            postgres: outbound_postgres::InstanceConnections::new(Arc::clone(&self.postgres)),
-            mysql: outbound_mysql::InstanceConnections::new(Arc::clone(&self.mysql)),
-            mqtt: outbound_mqtt::InstanceConnections::new(Arc::clone(&self.mqtt)),
+            redis: outbound_redis::InstanceConnections::new(Arc::clone(&self.redis))
+                .telling(calls("db.system", "redis")),
+            postgres: outbound_postgres::InstanceConnections::new(Arc::clone(&self.postgres))
+                .telling(calls("db.system", "postgresql")),
+            mysql: outbound_mysql::InstanceConnections::new(Arc::clone(&self.mysql))
+                .telling(calls("db.system", "mysql")),
+            mqtt: outbound_mqtt::InstanceConnections::new(Arc::clone(&self.mqtt))
+                .telling(calls("messaging.system", "mqtt")),
         }
     }
 }

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn shares(limit: usize) -> Arc<SocketShares> {
-        SocketShares::new(OutboundNetwork::default().limit(Some(limit)))
+        SocketShares::new(OutboundNetwork::default().limit("socket", Some(limit)))
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl outbound::Host for InstanceState {
         let request = outgoing(request)?;
         let response = self
             .outbound
-            .send(request, RequestOptions::default())
+            .send(request, RequestOptions::default(), "spin")
             .await
             .map_err(|error| code(&error))?;
         incoming(response).await

@@ -132,7 +132,7 @@ impl AppHost {
                 components.insert(component.id.clone(), prepared);
             }
         }
-        let servers = Servers::new(settings.outbound);
+        let servers = Servers::new(settings.outbound, settings.telemetry.metrics());
         let h2c = settings.environment.get("SPIN_OUTBOUND_H2C_PRIOR_KNOWLEDGE");
         let client = HttpClient::new(h2c.map(String::as_str), servers.http().clone())?;
         let components = problems.into_result(components).map_err(HostError::Components)?;
@@ -353,10 +353,10 @@ impl ComponentContext {
             socket_shares,
             http: WasiHttpCtx::new(),
             table,
+            servers: self.servers.instance(told.as_ref()),
+            storage: self.storage.instance(told.as_ref()),
+            models: self.models.clone().telling(told.as_ref()),
             outbound: Outbound { component: Arc::clone(self), depth, told, makes_response: false },
-            servers: self.servers.instance(),
-            storage: self.storage.instance(),
-            models: self.models.clone(),
             limiter,
             _running: self.app.ticker.running(),
         };

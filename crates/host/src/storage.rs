@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use app::LockedComponent;
-use key_value::{ComponentStores, InstanceStores, Location, Stores};
-use sqlite::{ComponentDatabases, Databases, InstanceConnections};
+use key_value::{ComponentStores, InstanceStores, Location, Store, Stores};
+use sqlite::{ComponentDatabases, Connection, Databases, InstanceConnections};
+use telemetry::{Calls, Instance};
 use wasmtime::component::Linker;
 
 use crate::InstanceState;
+use crate::told_storage::{ToldConnection, ToldStore};
 
 /// The stores and databases of an app.
 #[derive(Debug, Clone)]
@@ -59,12 +61,23 @@ pub(crate) struct ComponentStorage {
 }
 
 impl ComponentStorage {
-    /// For a new instance, which has nothing open.
-    pub(crate) fn instance(&self) -> InstanceStorage {
-        InstanceStorage {
-            stores: InstanceStores::new(Arc::clone(&self.stores)),
-            connections: InstanceConnections::new(Arc::clone(&self.databases)),
+    /// For a new instance, which has nothing open; what it does is `told`.
+    pub(crate) fn instance(&self, told: Option<&Arc<Instance>>) -> InstanceStorage {
+        let mut stores = InstanceStores::new(Arc::clone(&self.stores));
+        let mut connections = InstanceConnections::new(Arc::clone(&self.databases));
+        let calls = Calls::of(told, ("db.system", "spin_key_value"));
+        if calls.are_told() {
+            let wrap = move |store| -> Arc<dyn Store> {
+                Arc::new(ToldStore { store, calls: calls.clone() })
+            };
+            stores = stores.wrapped(Box::new(wrap));
+            let calls = Calls::of(told, ("db.system", "sqlite"));
+            let wrap = move |connection| -> Arc<dyn Connection> {
+                Arc::new(ToldConnection { connection, calls: calls.clone() })
+            };
+            connections = connections.wrapped(Box::new(wrap));
         }
+        InstanceStorage { stores, connections }
     }
 }
 

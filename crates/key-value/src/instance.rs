@@ -10,9 +10,13 @@ use crate::stores::ComponentStores;
 /// Stores an instance may have open at a time, and swaps it may have begun.
 pub const MAX_OPEN: usize = 256;
 
+/// What stands before a store for one instance.
+pub type Wrap = Box<dyn Fn(Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync>;
+
 /// The stores that one instance has open.
 pub struct InstanceStores {
     component: Arc<ComponentStores>,
+    wrap: Option<Wrap>,
     stores: Table<OpenStore>,
     swaps: Table<OpenSwap>,
 }
@@ -46,12 +50,24 @@ pub enum OpenError {
 impl InstanceStores {
     /// Nothing open yet.
     pub fn new(component: Arc<ComponentStores>) -> Self {
-        Self { component, stores: Table::default(), swaps: Table::default() }
+        Self { component, wrap: None, stores: Table::default(), swaps: Table::default() }
+    }
+
+    /// The same, with every store wrapped when it is opened.
+    #[must_use]
+    pub fn wrapped(self, wrap: Wrap) -> Self {
+        Self { wrap: Some(wrap), ..self }
     }
 
     pub(crate) fn open(&mut self, label: &str) -> Result<Resource<OpenStore>, OpenError> {
         let store = self.component.get(label).ok_or(OpenError::AccessDenied)?;
-        let open = OpenStore { store: Arc::clone(store) };
+        let store = Arc::clone(store);
+        let open = OpenStore {
+            store: match &self.wrap {
+                Some(wrap) => wrap(store),
+                None => store,
+            },
+        };
         self.stores.push(open).ok_or(OpenError::TableFull)
     }
 

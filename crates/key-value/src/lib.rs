@@ -25,7 +25,7 @@ mod store;
 mod stores;
 
 pub use embedded_database::Location;
-pub use instance::{InstanceStores, MAX_OPEN, OpenError, OpenStore, OpenSwap};
+pub use instance::{InstanceStores, MAX_OPEN, OpenError, OpenStore, OpenSwap, Wrap};
 pub use interface::{KeyValue, PROVIDES, add_to_linker};
 pub use sqlite_store::SqliteStores;
 pub use store::{

@@ -14,18 +14,28 @@ use std::sync::Arc;
 pub use interface::{Llm, PROVIDES, add_to_linker};
 pub use remote::{Protocol, RemoteModels, TIMEOUT};
 
+use telemetry::{Calls, Instance};
+
 /// The models that one component may use.
 #[derive(Debug, Clone, Default)]
 pub struct ComponentModels {
     names: Arc<[String]>,
     server: Option<Arc<RemoteModels>>,
+    told: Option<Arc<Instance>>,
+    calls: Calls,
 }
 
 impl ComponentModels {
     /// The models with these names, run by `server`; without one every use is an
     /// error that says so.
     pub fn new(names: &[String], server: Option<Arc<RemoteModels>>) -> Self {
-        Self { names: names.into(), server }
+        Self { names: names.into(), server, told: None, calls: Calls::default() }
+    }
+
+    /// Those of one instance; what it does with them is `told`.
+    #[must_use]
+    pub fn telling(self, told: Option<&Arc<Instance>>) -> Self {
+        Self { told: told.cloned(), calls: Calls::of(told, ("gen_ai.system", "spin")), ..self }
     }
 
     /// Who runs `model` for the component.
@@ -42,7 +52,14 @@ impl ComponentModels {
         prompt: String,
         parameters: Option<Parameters>,
     ) -> Result<Inference, ModelError> {
-        self.server(model)?.infer(model, prompt, parameters.unwrap_or_default()).await
+        let server = self.server(model)?;
+        if let Some(told) = &self.told {
+            told.infers(model);
+        }
+        let span = self.calls.begin("spin_llm.infer");
+        let parameters = parameters.unwrap_or_default();
+        let inferred = server.infer(model, prompt, parameters, span.context()).await;
+        inferred.inspect_err(|error| span.failed(error))
     }
 
     pub(crate) async fn embed(
@@ -50,7 +67,10 @@ impl ComponentModels {
         model: &str,
         texts: Vec<String>,
     ) -> Result<Embeddings, ModelError> {
-        self.server(model)?.embed(model, texts).await
+        let server = self.server(model)?;
+        let span = self.calls.begin("spin_llm.generate_embeddings");
+        let embedded = server.embed(model, texts, span.context()).await;
+        embedded.inspect_err(|error| span.failed(error))
     }
 }
 

@@ -8,6 +8,7 @@ use runtime_config::Secret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use telemetry::SpanContext;
 use url::Url;
 
 use crate::{Embeddings, Inference, ModelError, Parameters};
@@ -102,6 +103,7 @@ impl RemoteModels {
         model: &str,
         prompt: String,
         parameters: Parameters,
+        span: Option<&SpanContext>,
     ) -> Result<Inference, ModelError> {
         match self.protocol {
             Protocol::Spin => {
@@ -114,7 +116,7 @@ impl RemoteModels {
                     "topP": parameters.top_p,
                 });
                 let body = json!({ "model": model, "prompt": prompt, "options": options });
-                let answer: SpinInference = self.ask("/infer", &body).await?;
+                let answer: SpinInference = self.ask("/infer", &body, span).await?;
                 let SpinInference { text, usage } = answer;
                 let (prompt_tokens, generated_tokens) =
                     (usage.prompt_token_count, usage.generated_token_count);
@@ -127,7 +129,7 @@ impl RemoteModels {
                     "max_completion_tokens": parameters.max_tokens,
                     "frequency_penalty": parameters.repeat_penalty,
                 });
-                let answer: Completion = self.ask("/v1/chat/completions", &body).await?;
+                let answer: Completion = self.ask("/v1/chat/completions", &body, span).await?;
                 let text = answer.choices.into_iter().next().map(|choice| choice.message.content);
                 Ok(Inference {
                     text: text.flatten().ok_or_else(|| server("there is no text in the answer"))?,
@@ -142,16 +144,17 @@ impl RemoteModels {
         &self,
         model: &str,
         texts: Vec<String>,
+        span: Option<&SpanContext>,
     ) -> Result<Embeddings, ModelError> {
         let body = json!({ "model": model, "input": texts });
         match self.protocol {
             Protocol::Spin => {
-                let answer: SpinEmbeddings = self.ask("/embed", &body).await?;
+                let answer: SpinEmbeddings = self.ask("/embed", &body, span).await?;
                 let prompt_tokens = answer.usage.prompt_token_count;
                 Ok(Embeddings { vectors: answer.embeddings, prompt_tokens })
             }
             Protocol::OpenAi => {
-                let answer: OpenAiEmbeddings = self.ask("/v1/embeddings", &body).await?;
+                let answer: OpenAiEmbeddings = self.ask("/v1/embeddings", &body, span).await?;
                 let mut data = answer.data;
                 data.sort_by_key(|embedding| embedding.index);
                 let vectors = data.into_iter().map(|embedding| embedding.embedding).collect();
@@ -160,7 +163,13 @@ impl RemoteModels {
         }
     }
 
-    async fn ask<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ModelError> {
+    /// Asks the server, as a part of `span`.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+        span: Option<&SpanContext>,
+    ) -> Result<T, ModelError> {
         let token = self.token.reveal().map_err(|error| server(&http_client::chain(&error)))?;
         let scheme = match self.protocol {
             Protocol::Spin => "bearer",
@@ -168,11 +177,14 @@ impl RemoteModels {
         };
         let token = secret_header(&format!("{scheme} {token}"));
         let url = self.url.join(path).map_err(|error| server(&error.to_string()))?;
-        let request = Request::post(url.as_str())
+        let mut request = Request::post(url.as_str())
             .header("authorization", token.ok_or_else(|| server("its token is no text"))?)
             .header("content-type", "application/json")
             .body(Bytes::from(body.to_string()))
             .map_err(|error| server(&error.to_string()))?;
+        if let Some(span) = span {
+            span.put_into(request.headers_mut());
+        }
         let response = self.client.send(request).await;
         let response = response.map_err(|error| server(&http_client::chain(&error)))?;
         if !response.status().is_success() {

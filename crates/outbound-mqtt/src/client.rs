@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use outbound_network::{CONNECT_TIMEOUT, ComponentNetwork, ConnectError, Keeper, Limit, WAIT};
 
+use telemetry::Calls;
+
 use crate::MqttAddress;
 use crate::codec::{Connect, MAX_PACKET, QualityOfService};
 use crate::error::MqttError;
@@ -70,7 +72,8 @@ impl Connections {
         let mut slot = slot.lock().await;
         let longest_payload = self.longest_payload;
         if let Some(session) = slot.as_ref().filter(|session| session.is_open()) {
-            return Ok(Connection { session: session.clone(), longest_payload });
+            let session = session.clone();
+            return Ok(Connection { session, longest_payload, calls: Calls::default() });
         }
         let share = self.limit.share(WAIT).await.ok_or(MqttError::TooManyConnections)?;
         let connect = async {
@@ -86,7 +89,7 @@ impl Connections {
             .await
             .map_err(|_| MqttError::from(ConnectError::Timeout))??;
         *slot = Some(session.clone());
-        Ok(Connection { session, longest_payload })
+        Ok(Connection { session, longest_payload, calls: Calls::default() })
     }
 }
 
@@ -150,9 +153,15 @@ fn hello<'a>(opening: &'a Opening, broker: &'a MqttAddress) -> Result<Connect<'a
 pub struct Connection {
     session: Session,
     longest_payload: usize,
+    calls: Calls,
 }
 
 impl Connection {
+    /// The same connection, whose messages are told to `calls`.
+    pub(crate) fn telling(self, calls: Calls) -> Self {
+        Self { calls, ..self }
+    }
+
     pub(crate) async fn publish(
         &self,
         topic: String,
@@ -171,7 +180,8 @@ impl Connection {
         if topic.len() + payload.len() > MAX_PACKET {
             return Err(MqttError::too_long());
         }
-        self.session.publish(topic, payload, quality).await
+        let published = self.session.publish(topic, payload, quality);
+        self.calls.call("spin_outbound_mqtt.publish", published).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use outbound_network::ComponentNetwork;
+use telemetry::Calls;
 use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 
 use crate::client::{Connection, Connections, Opening};
@@ -46,9 +47,31 @@ impl ComponentMqtt {
     }
 }
 
+/// What makes a connection for an instance, which need not be held meanwhile. Making
+/// one takes much room, and waits: it is not a part of the futures of calls.
+pub(crate) struct Opener {
+    component: Arc<ComponentMqtt>,
+    calls: Calls,
+}
+
+impl Opener {
+    pub(crate) async fn connect(
+        &self,
+        address: String,
+        user: String,
+        password: String,
+        keep_alive: u64,
+    ) -> Result<Connection, MqttError> {
+        let connecting = Box::pin(self.component.connect(address, user, password, keep_alive));
+        let connection = self.calls.call("spin_outbound_mqtt.open_connection", connecting).await?;
+        Ok(connection.telling(self.calls.clone()))
+    }
+}
+
 /// The connections that one instance has open.
 pub struct InstanceConnections {
     component: Arc<ComponentMqtt>,
+    calls: Calls,
     table: ResourceTable,
     open: usize,
 }
@@ -56,15 +79,21 @@ pub struct InstanceConnections {
 impl InstanceConnections {
     /// Nothing open yet.
     pub fn new(component: Arc<ComponentMqtt>) -> Self {
-        Self { component, table: ResourceTable::new(), open: 0 }
+        Self { component, calls: Calls::default(), table: ResourceTable::new(), open: 0 }
+    }
+
+    /// The same; what is done over its connections is told to `calls`.
+    #[must_use]
+    pub fn telling(self, calls: Calls) -> Self {
+        Self { calls, ..self }
     }
 
     /// What makes the next connection, if there is room for it.
-    pub(crate) fn component(&self) -> Result<Arc<ComponentMqtt>, MqttError> {
+    pub(crate) fn opening(&self) -> Result<Opener, MqttError> {
         if self.open >= MAX_OPEN {
             return Err(MqttError::TooManyConnections);
         }
-        Ok(Arc::clone(&self.component))
+        Ok(Opener { component: Arc::clone(&self.component), calls: self.calls.clone() })
     }
 
     /// Keeps an open connection.

@@ -19,7 +19,7 @@ use super::*;
 
 fn component(allowed: &[&str], limit: Option<usize>, payload: Option<usize>) -> Arc<ComponentMqtt> {
     let shared = Arc::new(OutboundNetwork::default());
-    let limits = Limits { connections: shared.limit(limit), payload };
+    let limits = Limits { connections: shared.limit("mqtt", limit), payload };
     let allowed = Arc::new(AllowedHosts::parse(allowed, &[]).unwrap());
     let network = Arc::new(ComponentNetwork::new("shop", shared, allowed, |_| {}));
     Arc::new(ComponentMqtt::new(network, Arc::new(Connections::new(limits))))

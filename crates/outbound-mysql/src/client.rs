@@ -10,6 +10,7 @@ use outbound_network::{
     CONNECT_TIMEOUT, ComponentNetwork, ConnectError, Lease, Limit, Permit, Pool, PoolError,
     PoolKey, Reusable, Tls,
 };
+use telemetry::Calls;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::MysqlAddress;
@@ -57,7 +58,7 @@ impl Connections {
             PoolError::Exhausted => failed(PoolError::<Error>::Exhausted),
             PoolError::Connect(error) => error,
         })?;
-        Ok(Connection { lease: Arc::new(lease) })
+        Ok(Connection { lease: Arc::new(lease), calls: Calls::default() })
     }
 }
 
@@ -151,6 +152,7 @@ async fn tls_options(tls: &Tls) -> SslOpts {
 #[derive(Clone)]
 pub struct Connection {
     lease: Arc<Lease<Client>>,
+    calls: Calls,
 }
 
 /// The rows of a query, as they come.
@@ -162,19 +164,27 @@ pub(crate) struct Incoming {
 }
 
 impl Connection {
+    /// The same connection, whose statements are told to `calls`.
+    pub(crate) fn telling(self, calls: Calls) -> Self {
+        Self { calls, ..self }
+    }
+
     /// Runs a statement that returns no rows.
     pub(crate) async fn execute(
         &self,
         statement: &str,
         parameters: Vec<ParameterValue>,
     ) -> Result<(), Error> {
-        let call = self.lease.call();
-        let result = {
-            let mut connection = self.lease.connection.lock().await;
-            connection.exec_drop(statement, positional(parameters)).await
+        let executed = async {
+            let call = self.lease.call();
+            let result = {
+                let mut connection = self.lease.connection.lock().await;
+                connection.exec_drop(statement, positional(parameters)).await
+            };
+            call.finish();
+            result.map_err(|error| self.lease.query_failed(error))
         };
-        call.finish();
-        result.map_err(|error| self.lease.query_failed(error))
+        self.calls.call("spin_outbound_mysql.execute", executed).await
     }
 
     /// Runs a query and reads all its rows.
@@ -210,6 +220,7 @@ impl Connection {
         let (sender, rows) = mpsc::channel(ROWS_AHEAD);
         let (finished, outcome) = oneshot::channel();
         let lease = Arc::clone(&self.lease);
+        let span = self.calls.begin("spin_outbound_mysql.query");
         tokio::spawn(async move {
             let call = lease.call();
             let forward = forward(&lease, &statement, positional(parameters), described, &sender);
@@ -218,6 +229,11 @@ impl Connection {
                     if !matches!(result, Err(Error::ValueConversionFailed(_))) {
                         call.finish();
                     }
+                    if let Err(error) = &result {
+                        span.failed(error);
+                    }
+                    // Before whoever waits for the end may end the app.
+                    drop(span);
                     // Nobody may want to know.
                     let _ = finished.send(result);
                 }

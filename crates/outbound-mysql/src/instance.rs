@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use outbound_network::ComponentNetwork;
+use telemetry::Calls;
 use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 
 use crate::client::{Connection, Connections};
@@ -37,9 +38,25 @@ impl ComponentMysql {
     }
 }
 
+/// What makes a connection for an instance, which need not be held meanwhile. Making
+/// one takes much room, and waits: it is not a part of the futures of calls.
+pub(crate) struct Opening {
+    component: Arc<ComponentMysql>,
+    calls: Calls,
+}
+
+impl Opening {
+    pub(crate) async fn connect(&self, address: &str) -> Result<Connection, Error> {
+        let connecting = Box::pin(self.component.connect(address));
+        let connection = self.calls.call("spin_outbound_mysql.open_connection", connecting).await?;
+        Ok(connection.telling(self.calls.clone()))
+    }
+}
+
 /// The connections that one instance has open.
 pub struct InstanceConnections {
     component: Arc<ComponentMysql>,
+    calls: Calls,
     table: ResourceTable,
     open: usize,
 }
@@ -51,15 +68,21 @@ fn too_many() -> Error {
 impl InstanceConnections {
     /// Nothing open yet.
     pub fn new(component: Arc<ComponentMysql>) -> Self {
-        Self { component, table: ResourceTable::new(), open: 0 }
+        Self { component, calls: Calls::default(), table: ResourceTable::new(), open: 0 }
+    }
+
+    /// The same; what is done over its connections is told to `calls`.
+    #[must_use]
+    pub fn telling(self, calls: Calls) -> Self {
+        Self { calls, ..self }
     }
 
     /// What makes the next connection, if there is room for it.
-    pub(crate) fn component(&self) -> Result<Arc<ComponentMysql>, Error> {
+    pub(crate) fn opening(&self) -> Result<Opening, Error> {
         if self.open >= MAX_OPEN {
             return Err(too_many());
         }
-        Ok(Arc::clone(&self.component))
+        Ok(Opening { component: Arc::clone(&self.component), calls: self.calls.clone() })
     }
 
     /// A connection for a single call.
@@ -68,7 +91,7 @@ impl InstanceConnections {
     }
 
     pub(crate) async fn open(&mut self, address: &str) -> Result<Resource<OpenConnection>, Error> {
-        let connection = self.component()?.connect(address).await?;
+        let connection = self.opening()?.connect(address).await?;
         self.keep(connection)
     }
 

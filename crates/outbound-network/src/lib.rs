@@ -24,7 +24,7 @@ mod tls;
 
 pub use component::{ComponentNetwork, NotPermitted, Permit};
 pub use connect::{CONNECT_TIMEOUT, ConnectError};
-pub use limit::{Keeper, Limit, Share};
+pub use limit::{Keeper, Limit, PermitObserver, Share};
 pub use pool::{Call, IDLE_LIMIT, IDLE_TIME, Lease, Pool, PoolError, PoolKey, Reusable, WAIT};
 pub use shared::OutboundNetwork;
 pub use tls::{ClientIdentity, Tls, TlsFileError, TlsRule, TlsSettings, read_authorities, secure};

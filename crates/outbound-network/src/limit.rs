@@ -17,10 +17,20 @@ pub trait Keeper: Send + Sync {
     fn close_idle(&self) -> bool;
 }
 
+/// Who is told what limits permit. Nobody is told of connections without a limit.
+pub trait PermitObserver: Send + Sync {
+    /// A connection of this kind is permitted, perhaps after a wait.
+    fn permitted(&self, kind: &'static str, waited: bool);
+
+    /// A connection of this kind is not permitted.
+    fn refused(&self, kind: &'static str);
+}
+
 /// The limit that connections of every kind have in common.
 #[derive(Default)]
 pub(crate) struct Total {
     free: Option<Free>,
+    observer: Option<Arc<dyn PermitObserver>>,
     keepers: Mutex<Vec<Weak<dyn Keeper>>>,
 }
 
@@ -28,6 +38,7 @@ pub(crate) struct Total {
 /// common.
 #[derive(Clone)]
 pub struct Limit {
+    kind: &'static str,
     own: Option<Arc<Free>>,
     total: Arc<Total>,
 }
@@ -77,8 +88,8 @@ impl Free {
 }
 
 impl Total {
-    pub(crate) fn new(limit: Option<usize>) -> Self {
-        Self { free: limit.map(Free::new), keepers: Mutex::default() }
+    pub(crate) fn new(limit: Option<usize>, observer: Option<Arc<dyn PermitObserver>>) -> Self {
+        Self { free: limit.map(Free::new), observer, keepers: Mutex::default() }
     }
 
     fn close_idle(&self) {
@@ -93,19 +104,36 @@ impl Total {
 }
 
 impl Limit {
-    pub(crate) fn new(limit: Option<usize>, total: Arc<Total>) -> Self {
-        Self { own: limit.map(|limit| Arc::new(Free::new(limit))), total }
+    pub(crate) fn new(kind: &'static str, limit: Option<usize>, total: Arc<Total>) -> Self {
+        Self { kind, own: limit.map(|limit| Arc::new(Free::new(limit))), total }
     }
 
     /// No limit at all.
     pub fn unlimited() -> Self {
-        Self::new(None, Arc::default())
+        Self::new("", None, Arc::default())
+    }
+
+    /// Tells whether there is a share, where there is a limit.
+    fn tell(&self, share: Option<Share>, waited: bool) -> Option<Share> {
+        if let Some(observer) = self.total.observer.as_ref().filter(|_| self.is_limited()) {
+            match &share {
+                Some(_) => observer.permitted(self.kind, waited),
+                None => observer.refused(self.kind),
+            }
+        }
+        share
     }
 
     /// Whether there is a limit: only then a connection that nobody uses keeps
     /// somebody else from having one.
     pub fn is_limited(&self) -> bool {
         self.own().is_some() || self.all().is_some()
+    }
+
+    /// Whether there is a share at this moment.
+    pub fn has_room(&self) -> bool {
+        let mut limits = self.own().into_iter().chain(self.all());
+        limits.all(|free| free.permits.available_permits() > 0)
     }
 
     /// Whether somebody waits for a share.
@@ -132,10 +160,11 @@ impl Limit {
     /// A share, if there is one at this moment or a connection that nobody uses can
     /// be closed for it.
     pub fn share_now(&self) -> Option<Share> {
-        self.try_share().or_else(|| {
+        let share = self.try_share().or_else(|| {
             self.total.close_idle();
             self.try_share()
-        })
+        });
+        self.tell(share, false)
     }
 
     /// A share, as soon as there is one within `patience`. None at once where none
@@ -144,9 +173,10 @@ impl Limit {
     /// Cancel safe.
     pub async fn share(&self, patience: Duration) -> Option<Share> {
         if let Some(share) = self.try_share() {
-            return Some(share);
+            return self.tell(Some(share), false);
         }
-        timeout(patience, self.wait()).await.ok()?
+        let share = timeout(patience, self.wait()).await.unwrap_or_default();
+        self.tell(share, true)
     }
 
     /// The own one first: who waits for that does not keep others from theirs.
@@ -197,8 +227,34 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(10);
 
     fn limits(total: Option<usize>, own: Option<usize>) -> (Limit, Limit) {
-        let total = Arc::new(Total::new(total));
-        (Limit::new(own, Arc::clone(&total)), Limit::new(None, total))
+        let total = Arc::new(Total::new(total, None));
+        (Limit::new("one", own, Arc::clone(&total)), Limit::new("other", None, total))
+    }
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl PermitObserver for Told {
+        fn permitted(&self, kind: &'static str, waited: bool) {
+            self.0.lock().unwrap().push(format!("{kind} {waited}"));
+        }
+        fn refused(&self, kind: &'static str) {
+            self.0.lock().unwrap().push(format!("no {kind}"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_limit_permits_is_told_and_what_has_none_is_not() {
+        let told = Arc::new(Told::default());
+        let observer: Arc<dyn PermitObserver> = Arc::clone(&told) as _;
+        let total = Arc::new(Total::new(None, Some(observer)));
+        let limited = Limit::new("one", Some(1), Arc::clone(&total));
+        let unlimited = Limit::new("other", None, total);
+        let first = limited.share(SHORT).await.unwrap();
+        assert!(limited.share_now().is_none() && unlimited.share_now().is_some());
+        let (second, ()) = tokio::join!(limited.share(SHORT), async { drop(first) });
+        assert!(second.is_some() && limited.share(SHORT).await.is_none());
+        assert_eq!(*told.0.lock().unwrap(), ["one false", "no one", "one true", "no one"]);
     }
 
     #[tokio::test(start_paused = true)]

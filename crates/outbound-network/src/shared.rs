@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use outbound_hosts::BlockedNetworks;
 
-use crate::limit::{Limit, Total};
+use crate::limit::{Limit, PermitObserver, Total};
 use crate::tls::{Tls, TlsRule, TlsRules};
 
 /// What all components of an app share: blocked networks, the limit of all their
@@ -21,7 +21,17 @@ impl OutboundNetwork {
     /// A network from which nothing leads to `blocked`, with at most `limit`
     /// connections of all kinds at a time, and with TLS as `rules` say.
     pub fn new(blocked: BlockedNetworks, limit: Option<usize>, rules: Vec<TlsRule>) -> Self {
-        Self { blocked, total: Arc::new(Total::new(limit)), tls: TlsRules::new(rules) }
+        Self::observed(blocked, limit, rules, None)
+    }
+
+    /// The same, whose `observer` is told what limits permit.
+    pub fn observed(
+        blocked: BlockedNetworks,
+        limit: Option<usize>,
+        rules: Vec<TlsRule>,
+        observer: Option<Arc<dyn PermitObserver>>,
+    ) -> Self {
+        Self { blocked, total: Arc::new(Total::new(limit, observer)), tls: TlsRules::new(rules) }
     }
 
     /// The networks nothing leads to.
@@ -29,10 +39,10 @@ impl OutboundNetwork {
         &self.blocked
     }
 
-    /// The limit of one more kind of connections: at most `limit` of its own, all of
-    /// which count for the limit of the network.
-    pub fn limit(&self, limit: Option<usize>) -> Limit {
-        Limit::new(limit, Arc::clone(&self.total))
+    /// The limit of one more kind of connections, which is called `kind`: at most
+    /// `limit` of its own, all of which count for the limit of the network.
+    pub fn limit(&self, kind: &'static str, limit: Option<usize>) -> Limit {
+        Limit::new(kind, limit, Arc::clone(&self.total))
     }
 
     /// The TLS of connections that no rule is about, such as those of triggers.

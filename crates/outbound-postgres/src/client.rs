@@ -12,6 +12,7 @@ use outbound_network::{
 };
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
+use telemetry::Calls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -76,7 +77,7 @@ impl Connections {
             PoolError::Exhausted => failed(PoolError::<Error>::Exhausted),
             PoolError::Connect(error) => error,
         })?;
-        Ok(Connection { lease: Arc::new(lease) })
+        Ok(Connection { lease: Arc::new(lease), calls: Calls::default() })
     }
 }
 
@@ -188,6 +189,7 @@ impl Client {
 #[derive(Clone)]
 pub struct Connection {
     lease: Arc<Lease<Client>>,
+    calls: Calls,
 }
 
 /// The rows of a query, as they come.
@@ -199,24 +201,41 @@ pub(crate) struct Incoming {
 }
 
 impl Connection {
+    /// The same connection, whose statements are told to `calls`.
+    pub(crate) fn telling(self, calls: Calls) -> Self {
+        Self { calls, ..self }
+    }
+
     /// Runs a statement that returns no rows; how many it changed.
     pub(crate) async fn execute(
         &self,
         statement: &str,
         parameters: &[ParameterValue],
     ) -> Result<u64, Error> {
-        let call = self.lease.call();
-        let result = async {
-            let (statement, parameters) = self.prepare(statement, parameters).await?;
-            self.lease.client.execute_raw(&statement, parameters).await.map_err(query_failed)
+        let executed = async {
+            let call = self.lease.call();
+            let result = async {
+                let (statement, parameters) = self.prepare(statement, parameters).await?;
+                self.lease.client.execute_raw(&statement, parameters).await.map_err(query_failed)
+            };
+            let result = result.await;
+            call.finish();
+            result
         };
-        let result = result.await;
-        call.finish();
-        result
+        self.calls.call("spin_outbound_pg.execute", executed).await
     }
 
     /// Runs a query and reads all its rows.
     pub(crate) async fn query(
+        &self,
+        statement: &str,
+        parameters: &[ParameterValue],
+    ) -> Result<RowSet, Error> {
+        let queried = self.query_all(statement, parameters);
+        self.calls.call("spin_outbound_pg.query", queried).await
+    }
+
+    async fn query_all(
         &self,
         statement: &str,
         parameters: &[ParameterValue],
@@ -248,9 +267,10 @@ impl Connection {
         parameters: &[ParameterValue],
     ) -> Result<Incoming, Error> {
         let call = self.lease.call();
+        let span = self.calls.begin("spin_outbound_pg.query");
         let started = self.start(statement, parameters).await;
         call.finish();
-        let (columns, stream) = started?;
+        let (columns, stream) = started.inspect_err(|error| span.failed(error))?;
         let (sender, rows) = mpsc::channel(ROWS_AHEAD);
         let (finished, outcome) = oneshot::channel();
         let (connection, described) = (self.clone(), columns.clone());
@@ -259,9 +279,11 @@ impl Connection {
             let forward = forward(stream, &described, &sender);
             tokio::select! {
                 result = forward => {
-                    if result.is_ok() {
-                        call.finish();
+                    match &result {
+                        Ok(()) => call.finish(),
+                        Err(error) => span.failed(error),
                     }
+                    drop(span);
                     // Nobody may want to know.
                     let _ = finished.send(result);
                 }

@@ -8,6 +8,7 @@ use outbound_network::{
 };
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, FromRedisValue, ToRedisArgs, Value};
+use telemetry::Calls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
@@ -85,7 +86,8 @@ impl Connections {
         let key =
             PoolKey { component: network.component().to_owned(), address: address.to_owned() };
         let connect = Client::connect(&permit, &server);
-        Ok(Connection { lease: self.pool.lease(key, connect).await? })
+        let lease = self.pool.lease(key, connect).await?;
+        Ok(Connection { lease, calls: Calls::default() })
     }
 }
 
@@ -142,34 +144,46 @@ impl Client {
 /// their order.
 pub struct Connection {
     lease: Lease<Client>,
+    calls: Calls,
 }
 
 impl Connection {
+    /// The same connection, whose commands are told to `calls`.
+    pub(crate) fn telling(self, calls: Calls) -> Self {
+        Self { calls, ..self }
+    }
+
+    /// Sends a command; `name` is that of its span.
     pub(crate) async fn query<R: FromRedisValue>(
         &self,
+        name: &'static str,
         command: redis::Cmd,
     ) -> Result<R, RedisError> {
-        let call = self.lease.call();
-        let mut connection = self.lease.connection.clone();
-        let result = command.query_async(&mut connection).await;
-        call.finish();
-        Ok(result?)
+        let sent = async {
+            let call = self.lease.call();
+            let mut connection = self.lease.connection.clone();
+            let result = command.query_async(&mut connection).await;
+            call.finish();
+            result.map_err(RedisError::from)
+        };
+        self.calls.call(name, sent).await
     }
 
     pub(crate) async fn publish(&self, channel: &str, payload: &[u8]) -> Result<(), RedisError> {
-        self.query(command("PUBLISH", (channel, payload))).await
+        self.query("spin_outbound_redis.publish", command("PUBLISH", (channel, payload))).await
     }
 
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, RedisError> {
-        self.query(command("GET", key)).await
+        self.query("spin_outbound_redis.get", command("GET", key)).await
     }
 
     pub(crate) async fn set(&self, key: &str, value: &[u8]) -> Result<(), RedisError> {
-        self.query(command("SET", (key, value))).await
+        self.query("spin_outbound_redis.set", command("SET", (key, value))).await
     }
 
     pub(crate) async fn incr(&self, key: &str) -> Result<i64, RedisError> {
-        self.query(command("INCR", key)).await.map_err(|error| match error {
+        let added = self.query("spin_outbound_redis.incr", command("INCR", key)).await;
+        added.map_err(|error| match error {
             // The server has no code of its own for it.
             RedisError::Command(text) if text.contains("not an integer") => RedisError::Type,
             error => error,
@@ -177,19 +191,19 @@ impl Connection {
     }
 
     pub(crate) async fn del(&self, keys: &[String]) -> Result<u32, RedisError> {
-        self.query(command("DEL", keys)).await
+        self.query("spin_outbound_redis.del", command("DEL", keys)).await
     }
 
     pub(crate) async fn sadd(&self, key: &str, values: &[String]) -> Result<u32, RedisError> {
-        self.query(command("SADD", (key, values))).await
+        self.query("spin_outbound_redis.sadd", command("SADD", (key, values))).await
     }
 
     pub(crate) async fn smembers(&self, key: &str) -> Result<Vec<String>, RedisError> {
-        self.query(command("SMEMBERS", key)).await
+        self.query("spin_outbound_redis.smembers", command("SMEMBERS", key)).await
     }
 
     pub(crate) async fn srem(&self, key: &str, values: &[String]) -> Result<u32, RedisError> {
-        self.query(command("SREM", (key, values))).await
+        self.query("spin_outbound_redis.srem", command("SREM", (key, values))).await
     }
 
     pub(crate) async fn execute(
@@ -208,7 +222,7 @@ impl Connection {
             };
         }
         let mut replies = Vec::new();
-        flatten(self.query(command).await?, &mut replies)?;
+        flatten(self.query("spin_outbound_redis.execute", command).await?, &mut replies)?;
         Ok(replies)
     }
 }

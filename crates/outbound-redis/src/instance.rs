@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use outbound_network::ComponentNetwork;
+use telemetry::Calls;
 use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 
 use crate::client::{Connection, Connections};
@@ -37,9 +38,25 @@ impl ComponentRedis {
     }
 }
 
+/// What makes a connection for an instance, which need not be held meanwhile. Making
+/// one takes much room, and waits: it is not a part of the futures of calls.
+pub(crate) struct Opening {
+    component: Arc<ComponentRedis>,
+    calls: Calls,
+}
+
+impl Opening {
+    pub(crate) async fn connect(&self, address: &str) -> Result<Connection, RedisError> {
+        let connecting = Box::pin(self.component.connect(address));
+        let connection = self.calls.call("spin_outbound_redis.open_connection", connecting).await?;
+        Ok(connection.telling(self.calls.clone()))
+    }
+}
+
 /// The connections that one instance has open.
 pub struct InstanceConnections {
     component: Arc<ComponentRedis>,
+    calls: Calls,
     table: ResourceTable,
     open: usize,
 }
@@ -47,20 +64,26 @@ pub struct InstanceConnections {
 impl InstanceConnections {
     /// Nothing open yet.
     pub fn new(component: Arc<ComponentRedis>) -> Self {
-        Self { component, table: ResourceTable::new(), open: 0 }
+        Self { component, calls: Calls::default(), table: ResourceTable::new(), open: 0 }
+    }
+
+    /// The same; what is done over its connections is told to `calls`.
+    #[must_use]
+    pub fn telling(self, calls: Calls) -> Self {
+        Self { calls, ..self }
     }
 
     /// What makes the next connection, if there is room for it.
-    pub(crate) fn component(&self) -> Result<Arc<ComponentRedis>, RedisError> {
+    pub(crate) fn opening(&self) -> Result<Opening, RedisError> {
         if self.open >= MAX_OPEN {
             return Err(RedisError::TooManyConnections);
         }
-        Ok(Arc::clone(&self.component))
+        Ok(Opening { component: Arc::clone(&self.component), calls: self.calls.clone() })
     }
 
     /// A connection for a single call.
     pub(crate) async fn connect(&mut self, address: &str) -> Result<Connection, RedisError> {
-        self.component.connect(address).await
+        self.opening()?.connect(address).await
     }
 
     /// Keeps an open connection.
@@ -82,7 +105,7 @@ impl InstanceConnections {
         &mut self,
         address: &str,
     ) -> Result<Resource<OpenConnection>, RedisError> {
-        let connection = self.component()?.connect(address).await?;
+        let connection = self.opening()?.connect(address).await?;
         self.keep(connection)
     }
 

@@ -14,7 +14,7 @@ use super::*;
 
 fn component(allowed: &[&str], limit: Option<usize>) -> Arc<ComponentRedis> {
     let shared = Arc::new(OutboundNetwork::default());
-    let connections = Arc::new(Connections::new(shared.limit(limit)));
+    let connections = Arc::new(Connections::new(shared.limit("redis", limit)));
     let allowed = Arc::new(AllowedHosts::parse(allowed, &[]).unwrap());
     let network = Arc::new(ComponentNetwork::new("shop", shared, allowed, |_| {}));
     Arc::new(ComponentRedis::new(network, connections))
@@ -26,7 +26,7 @@ pub(crate) fn instance() -> InstanceConnections {
 }
 
 async fn client_id(connection: &Connection) -> i64 {
-    connection.query(redis::cmd("CLIENT").arg("ID").clone()).await.unwrap()
+    connection.query("client", redis::cmd("CLIENT").arg("ID").clone()).await.unwrap()
 }
 
 impl From<i64> for Parameter {

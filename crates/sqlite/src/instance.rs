@@ -10,9 +10,13 @@ use crate::databases::ComponentDatabases;
 /// Connections an instance may have open at a time.
 pub const MAX_OPEN: usize = 256;
 
+/// What stands before a connection for one instance.
+pub type Wrap = Box<dyn Fn(Arc<dyn Connection>) -> Arc<dyn Connection> + Send + Sync>;
+
 /// The connections that one instance has open.
 pub struct InstanceConnections {
     component: Arc<ComponentDatabases>,
+    wrap: Option<Wrap>,
     table: ResourceTable,
     open: usize,
 }
@@ -39,7 +43,13 @@ pub enum OpenError {
 impl InstanceConnections {
     /// Nothing open yet.
     pub fn new(component: Arc<ComponentDatabases>) -> Self {
-        Self { component, table: ResourceTable::new(), open: 0 }
+        Self { component, wrap: None, table: ResourceTable::new(), open: 0 }
+    }
+
+    /// The same, with every connection wrapped when it is kept.
+    #[must_use]
+    pub fn wrapped(self, wrap: Wrap) -> Self {
+        Self { wrap: Some(wrap), ..self }
     }
 
     /// The database with this label, if the component may open it.
@@ -59,7 +69,12 @@ impl InstanceConnections {
         if self.open >= MAX_OPEN {
             return Err(OpenError::TableFull);
         }
-        let connection = OpenConnection { connection };
+        let connection = OpenConnection {
+            connection: match &self.wrap {
+                Some(wrap) => wrap(connection),
+                None => connection,
+            },
+        };
         let resource = self.table.push(connection).map_err(|_| OpenError::TableFull)?;
         self.open += 1;
         Ok(resource)

@@ -28,7 +28,7 @@ pub use database::{Connection, Database, MAX_RESULT, QueryResult, SqliteError, V
 pub use databases::{ComponentDatabases, Databases, FILE_NAME, UnknownLabel};
 pub use embedded::Embedded;
 pub use embedded_database::Location;
-pub use instance::{InstanceConnections, MAX_OPEN, OpenConnection, OpenError};
+pub use instance::{InstanceConnections, MAX_OPEN, OpenConnection, OpenError, Wrap};
 pub use interface::{PROVIDES, Sqlite, add_to_linker};
 
 #[cfg(test)]

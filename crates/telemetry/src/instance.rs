@@ -1,5 +1,6 @@
 //! What one instance of a component tells.
 
+use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::attributes::own_scope;
 use crate::logs::Line;
 use crate::pipeline::Inner;
-use crate::{SpanContext, SpanHandle, Stream};
+use crate::{Span, SpanContext, SpanHandle, SpanKind, Stream};
 
 /// Open spans of a guest that are remembered: more than anybody nests.
 const MOST_GUEST_SPANS: usize = 256;
@@ -32,7 +33,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    pub(crate) fn begin(telemetry: &Arc<Inner>, component: &str) -> Self {
+    pub(crate) fn new(telemetry: &Arc<Inner>, component: &str) -> Self {
         if let Some(metrics) = &telemetry.metrics {
             metrics.instance_begins();
         }
@@ -62,6 +63,23 @@ impl Instance {
     /// The span it works for now.
     pub fn outer_span(&self) -> Option<SpanContext> {
         self.lock().as_ref().map(|span| span.context().clone())
+    }
+
+    /// Whether spans are told to anybody.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.telemetry.traces()
+    }
+
+    /// Begins a span of something it does now.
+    pub(crate) fn begin(&self, kind: SpanKind, name: &dyn Display) -> Span {
+        self.telemetry.span(kind, name, self.span().as_ref())
+    }
+
+    /// Counts that it has a language model generate text.
+    pub fn infers(&self, model: &str) {
+        if let Some(metrics) = &self.telemetry.metrics {
+            metrics.infers(model);
+        }
     }
 
     /// Says that it began a span of its own.

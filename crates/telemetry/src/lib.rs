@@ -17,6 +17,7 @@
 //! Spin's. Context travels as W3C Trace Context.
 
 mod attributes;
+mod calls;
 mod context;
 mod export;
 mod instance;
@@ -28,10 +29,11 @@ mod sampler;
 mod settings;
 mod span;
 
+pub use calls::Calls;
 pub use context::SpanContext;
 pub use instance::{Instance, Measured};
 pub use logs::Stream;
-pub use metrics::{InFlight, Metrics};
+pub use metrics::{InFlight, Metrics, Permits};
 pub use opentelemetry_proto::tonic as proto;
 pub use pipeline::{GuestMetricsError, Telemetry};
 pub use prometheus::{ListenError, MetricsServer};

@@ -6,6 +6,7 @@
 
 mod family;
 pub(crate) mod otlp;
+mod permits;
 mod series;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use crate::export::Counts;
 
 pub(crate) use family::{Family, Kind, Names};
+pub use permits::Permits;
 pub(crate) use series::{Counter, Gauge, Histogram};
 
 /// Seconds.
@@ -47,6 +49,8 @@ pub struct Metrics {
     durations: Family<Histogram>,
     in_flight: Family<Gauge>,
     failures: Family<Counter>,
+    inferences: Family<Counter>,
+    permits: Permits,
     cpu: Family<Histogram>,
     memory_on_init: Family<Histogram>,
     memory: Family<Histogram>,
@@ -94,6 +98,16 @@ impl Metrics {
                 own("spinlet_guest_failures_total", "Calls of components that failed."),
                 &["component_id", "reason"],
             ),
+            inferences: Family::counter(
+                spin(
+                    "spinlet_llm_inferences_total",
+                    "spin.llm_infer",
+                    "",
+                    "Texts that language models were to generate.",
+                ),
+                &["model_name"],
+            ),
+            permits: Permits::new(),
             cpu: Family::histogram(
                 spin(
                     "spinlet_component_cpu_seconds",
@@ -161,6 +175,15 @@ impl Metrics {
         self.failures.with(&[component, reason]).add(1);
     }
 
+    pub(crate) fn infers(&self, model: &str) {
+        self.inferences.with(&[model]).add(1);
+    }
+
+    /// What limits of connections permitted.
+    pub fn permits(&self) -> &Permits {
+        &self.permits
+    }
+
     /// Says that the app was asked to stop.
     pub fn drains(&self) {
         self.draining.with(&[]).set(1);
@@ -187,9 +210,10 @@ impl Metrics {
 
     /// Shows all of them to `reader`, as they are now.
     pub(crate) fn show(&self, reader: &mut dyn Reader) {
-        for counters in [&self.requests, &self.failures] {
+        for counters in [&self.requests, &self.failures, &self.inferences] {
             counters.show(reader);
         }
+        self.permits.show(reader);
         for histograms in [&self.durations, &self.cpu, &self.memory_on_init, &self.memory] {
             histograms.show(reader);
         }

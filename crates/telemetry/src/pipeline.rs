@@ -117,15 +117,12 @@ impl Telemetry {
         name: &dyn fmt::Display,
         parent: Option<&SpanContext>,
     ) -> Span {
-        match self.0.as_ref().and_then(|inner| inner.spans.as_ref()) {
-            Some(spans) => Span::begin(spans, kind, name, parent),
-            None => Span::default(),
-        }
+        self.0.as_ref().map(|inner| inner.span(kind, name, parent)).unwrap_or_default()
     }
 
     /// Whether spans are told to anybody.
     pub fn traces(&self) -> bool {
-        self.0.as_ref().is_some_and(|inner| inner.spans.is_some())
+        self.0.as_ref().is_some_and(|inner| inner.traces())
     }
 
     /// What is counted; none when nobody reads it.
@@ -135,7 +132,7 @@ impl Telemetry {
 
     /// A new instance of `component`; none when nothing is told of any.
     pub fn instance(&self, component: &str) -> Option<Arc<Instance>> {
-        Some(Arc::new(Instance::begin(self.0.as_ref()?, component)))
+        Some(Arc::new(Instance::new(self.0.as_ref()?, component)))
     }
 
     /// Tells a span of a guest, which has ended.
@@ -191,6 +188,22 @@ impl Telemetry {
 }
 
 impl Inner {
+    pub(crate) fn span(
+        &self,
+        kind: SpanKind,
+        name: &dyn fmt::Display,
+        parent: Option<&SpanContext>,
+    ) -> Span {
+        match &self.spans {
+            Some(spans) => Span::begin(spans, kind, name, parent),
+            None => Span::default(),
+        }
+    }
+
+    pub(crate) fn traces(&self) -> bool {
+        self.spans.is_some()
+    }
+
     /// Puts what is counted, as it is now, on its way.
     fn collect(&self) {
         let (Some(queue), Some(metrics)) = (&self.exported, &self.metrics) else { return };

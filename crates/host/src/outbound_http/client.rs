@@ -17,7 +17,7 @@ use outbound_network::{Limit, Permit};
 use tokio::sync::watch;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::connect::{CONNECT, ConnectError, ConnectOptions, Connector};
+use super::connect::{CONNECT, ConnectError, ConnectOptions, Connector, OnShare};
 
 /// Used for every timeout a guest does not set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
@@ -88,6 +88,7 @@ impl HttpClient {
         request: http::Request<WasiBody>,
         options: RequestOptions,
         permit: Permit,
+        on_share: OnShare,
     ) -> Result<http::Response<WasiBody>, Error> {
         let uri = request.uri();
         let plain_http2 = uri.scheme() == Some(&Scheme::HTTP)
@@ -100,7 +101,7 @@ impl HttpClient {
         let between_bytes = options.between_bytes_timeout.unwrap_or(DEFAULT_TIMEOUT);
         // A connection is wanted until this returns.
         let (_wanting, wanted) = watch::channel(());
-        let connect = ConnectOptions { permit, timeout: connect_timeout, wanted };
+        let connect = ConnectOptions { permit, timeout: connect_timeout, wanted, on_share };
         let sent = CONNECT.scope(connect, client.request(request));
         let limit = connect_timeout.saturating_add(first_byte_timeout);
         let response = tokio::time::timeout(limit, sent)

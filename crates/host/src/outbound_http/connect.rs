@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use outbound_network::{ConnectError as NetworkError, Limit, Permit, Share, secure};
 use rustls::ClientConfig;
+use telemetry::Metrics;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use wasmtime_wasi_http::Error;
@@ -28,6 +29,29 @@ pub(super) struct ConnectOptions {
     pub(super) timeout: Duration,
     /// Ends when the request needs the connection no longer.
     pub(super) wanted: watch::Receiver<()>,
+    pub(super) on_share: OnShare,
+}
+
+/// Told when a limit permits the connection of a request.
+#[derive(Clone, Default)]
+pub(crate) struct OnShare {
+    /// The interface over which the request came.
+    pub(crate) interface: &'static str,
+    pub(crate) metrics: Option<Arc<Metrics>>,
+}
+
+impl OnShare {
+    fn permitted(&self, waited: bool) {
+        if let Some(metrics) = &self.metrics {
+            metrics.permits().acquired_for_http(self.interface, waited);
+        }
+    }
+}
+
+impl std::fmt::Debug for OnShare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnShare").field("interface", &self.interface).finish_non_exhaustive()
+    }
 }
 
 tokio::task_local! {
@@ -100,10 +124,14 @@ impl tower_service::Service<Uri> for Connector {
             let mut options = options.map_err(|_| ConnectError::NoOptions)?;
             // A request that got another connection meanwhile must not stand in
             // the queue for this one.
+            let waits = limit.is_contended() || !limit.has_room();
             let share = tokio::select! {
                 share = limit.share(options.timeout) => share.ok_or(ConnectError::LimitReached)?,
                 _ = options.wanted.changed() => return Err(ConnectError::NotWanted),
             };
+            if limit.is_limited() {
+                options.on_share.permitted(waits);
+            }
             let connecting = connect(&options.permit, uri.scheme() == Some(&Scheme::HTTPS), share);
             tokio::time::timeout(options.timeout, connecting)
                 .await

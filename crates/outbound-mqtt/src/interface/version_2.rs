@@ -36,11 +36,11 @@ impl mqtt::HostConnection for InstanceConnections {
         password: String,
         keep_alive: u64,
     ) -> Answer<Resource<OpenConnection>> {
-        let component = match self.component() {
-            Ok(component) => component,
+        let opening = match self.opening() {
+            Ok(opening) => opening,
             Err(error) => return Ok(Err(error.into())),
         };
-        let connection = component.connect(address, user, password, keep_alive).await;
+        let connection = opening.connect(address, user, password, keep_alive).await;
         Ok(connection.and_then(|connection| self.keep(connection)).map_err(Error::from))
     }
 

@@ -43,11 +43,11 @@ impl<T: Send> mqtt::HostConnectionWithStore<T> for OutboundMqtt {
         password: String,
         keep_alive: u64,
     ) -> Answer<Resource<OpenConnection>> {
-        let component = match accessor.with(|mut access| access.get().component()) {
-            Ok(component) => component,
+        let opening = match accessor.with(|mut access| access.get().opening()) {
+            Ok(opening) => opening,
             Err(error) => return Ok(Err(error.into())),
         };
-        let connection = component.connect(address, user, password, keep_alive).await;
+        let connection = opening.connect(address, user, password, keep_alive).await;
         let kept = connection
             .and_then(|connection| accessor.with(|mut access| access.get().keep(connection)));
         Ok(kept.map_err(Error::from))

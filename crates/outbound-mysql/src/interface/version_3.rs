@@ -51,8 +51,8 @@ async fn open<T>(
     accessor: &Accessor<T, OutboundMysql>,
     address: &str,
 ) -> Result<Resource<OpenConnection>, Error> {
-    let component = accessor.with(|mut access| access.get().component())?;
-    let connection = component.connect(address).await?;
+    let opening = accessor.with(|mut access| access.get().opening())?;
+    let connection = opening.connect(address).await?;
     accessor.with(|mut access| access.get().keep(connection))
 }
 

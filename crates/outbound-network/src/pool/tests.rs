@@ -8,7 +8,7 @@ use super::*;
 const PER_ADDRESS: usize = 3;
 
 fn limited(connections: usize) -> Limit {
-    Limit::new(Some(connections), Arc::default())
+    Limit::new("test", Some(connections), Arc::default())
 }
 
 #[derive(Clone, Default)]

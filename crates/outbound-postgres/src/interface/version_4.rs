@@ -56,8 +56,8 @@ async fn open<T>(
     accessor: &Accessor<T, OutboundPostgres>,
     builder: &Builder,
 ) -> Result<Resource<OpenConnection>, Error> {
-    let component = accessor.with(|mut access| access.get().component())?;
-    let connection = component.build(builder).await?;
+    let opening = accessor.with(|mut access| access.get().opening())?;
+    let connection = opening.build(builder).await?;
     accessor.with(|mut access| access.get().keep(connection))
 }
 
@@ -102,11 +102,11 @@ impl postgres::HostConnectionBuilder for InstanceConnections {
 
     async fn build(&mut self, builder: Resource<Builder>) -> Answer<Resource<OpenConnection>> {
         let builder = self.builder(&builder)?.clone();
-        let component = match self.component() {
-            Ok(component) => component,
+        let opening = match self.opening() {
+            Ok(opening) => opening,
             Err(error) => return Ok(Err(error)),
         };
-        let connection = component.build(&builder).await;
+        let connection = opening.build(&builder).await;
         Ok(connection.and_then(|connection| self.keep(connection)))
     }
 

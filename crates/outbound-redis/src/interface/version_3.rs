@@ -41,8 +41,8 @@ async fn open<T>(
     accessor: &Accessor<T, OutboundRedis>,
     address: &str,
 ) -> Result<Resource<OpenConnection>, RedisError> {
-    let component = accessor.with(|mut access| access.get().component())?;
-    let connection = component.connect(address).await?;
+    let opening = accessor.with(|mut access| access.get().opening())?;
+    let connection = opening.connect(address).await?;
     accessor.with(|mut access| access.get().keep(connection))
 }
 

@@ -59,3 +59,62 @@ fn what_is_missing_is_marked_and_the_exit_code_says_so() -> Result<()> {
     assert!(!given.contains("secret"), "{given}");
     Ok(())
 }
+
+#[test]
+fn a_configuration_gives_what_labels_models_and_variables_need() -> Result<()> {
+    let spinlet = Spinlet::new()?;
+    let wasm = guest("hello-rust")?.join("target/wasm32-wasip1/release/hello_rust.wasm");
+    fs::copy(wasm, spinlet.folder().join("hello.wasm"))?;
+    let manifest = spinlet.folder().join("spin.toml");
+    fs::write(
+        &manifest,
+        r#"spin_manifest_version = 2
+           [application]
+           name = "needy"
+           [variables]
+           token = { required = true }
+           [[trigger.http]]
+           route = "/..."
+           component = "hello"
+           [component.hello]
+           source = "hello.wasm"
+           variables = { token = "{{ token }}" }
+           key_value_stores = ["default", "cache"]
+           sqlite_databases = ["orders"]
+           ai_models = ["llama"]"#,
+    )?;
+    let config = spinlet.folder().join("config.toml");
+    fs::write(
+        &config,
+        "[key_value_store.cache]\ntype = 'redis'\nurl = 'redis://:hunter2@h'\n\
+         [sqlite_database.orders]\ntype = 'spin'\n\
+         [llm_compute]\ntype = 'remote_http'\nurl = 'http://models.test'\nauth_token = 'hunter2'\n\
+         [[variables_provider]]\ntype = 'static'\nvalues = { token = 'hunter2' }",
+    )?;
+    let (app, config) = (manifest.display().to_string(), config.display().to_string());
+    let report = spinlet.run(&["doctor", &app, "--runtime-config-file", &config])?;
+    for line in [
+        "cache yes, in Redis",
+        "default yes, in the folder of the app",
+        "orders yes, in memory",
+        "whatever http://models.test has",
+        "yes, from the runtime configuration",
+        "Everything is there",
+    ] {
+        // Without the spaces between columns.
+        let words = report.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(line), "{line:?} is not in\n{report}");
+    }
+    assert!(!report.contains("hunter2"), "{report}");
+
+    let without = spinlet.finish(&["doctor", &app, "--variable", "token=x"])?;
+    assert_eq!(without.status.code(), Some(1), "{}", without.text());
+    for line in [
+        "no: the runtime configuration has no [key_value_store.cache]",
+        "no: the runtime configuration has no [sqlite_database.orders]",
+        "no: no server is named under [llm_compute]",
+    ] {
+        assert!(without.stdout.contains(line), "{line:?} is not in\n{}", without.stdout);
+    }
+    Ok(())
+}

@@ -122,7 +122,16 @@ const EDGES: &[(&str, &[&str])] = &[
     ("spinapp-controller", &["process-setup", "spinapp-api"]),
     (
         "spinlet",
-        &["app", "artifact", "control", "node-install", "payload", "process-setup", "registry"],
+        &[
+            "app",
+            "artifact",
+            "control",
+            "node-install",
+            "payload",
+            "process-setup",
+            "registry",
+            "runtime-config",
+        ],
     ),
     ("sqlite", &["embedded-database"]),
     ("sqlite-libsql", &["http-client", "runtime-config", "sqlite"]),

@@ -1,10 +1,12 @@
 //! `spinlet doctor`: what an app needs, or this machine as a node, and whether it
 //! is there.
 
+mod given;
 mod imports;
 mod needs;
 mod node;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -21,6 +23,7 @@ use crate::registry_arguments::RegistryArguments;
 use crate::subject::{self, Subject};
 use crate::{local_app, up};
 
+use given::Given;
 use needs::Need;
 
 const EXAMPLES: &str = "\
@@ -28,6 +31,7 @@ Examples:
   spinlet doctor                                 can this node run Spin apps?
   spinlet doctor .
   spinlet doctor ghcr.io/me/hello:v1 --variable greeting=Hi
+  spinlet doctor . --runtime-config-file config.toml
   spinlet doctor . --json | jq '.needs[] | select(.here != \"yes\")'
 
 The app is loaded as `spinlet up` would load it, with the same environment, and is
@@ -60,6 +64,10 @@ pub(crate) struct DoctorArguments {
     #[arg(long, value_name = "KEY=VALUE")]
     variable: Vec<KeyValue>,
 
+    /// The runtime-config.toml that the app will have
+    #[arg(long, value_name = "FILE", requires = "app")]
+    runtime_config_file: Option<PathBuf>,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -89,13 +97,15 @@ pub(crate) async fn run(
     let Some(app) = &arguments.app else {
         return node::run(&arguments.node_arguments, arguments.json, console).await;
     };
-    let variables = up::app_environment(&arguments.env, &arguments.variable, environment)?;
+    let mut variables = up::app_environment(&arguments.env, &arguments.variable, environment)?;
+    up::use_runtime_config(arguments.runtime_config_file.as_deref(), &mut variables)?;
     let subject = subject::decide(app)?;
     let source = up::source(subject, &arguments.registry, environment, console).await?;
     local_app::check_variables(&source, &arguments.variable)?;
     let artifact = load(&source)?;
     let problem = up::check(source, variables.clone(), environment, console).await?;
-    let needs = needs::of(&artifact, &variables, problem.as_deref())?;
+    let given = Given::new(&variables, problem.as_deref());
+    let needs = needs::of(&artifact, &given)?;
     let name = artifact.app.metadata.name.clone();
     let diagnosis = Diagnosis { app: name, ready: problem.is_none(), problem, needs };
     let text = if arguments.json {

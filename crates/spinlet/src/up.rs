@@ -7,7 +7,7 @@ mod stop;
 mod supervisor;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -27,7 +27,7 @@ use supervisor::Supervisor;
 
 const LISTEN_VARIABLE: &str = "SPIN_HTTP_LISTEN_ADDR";
 const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
-const RUNTIME_CONFIG_VARIABLE: &str = "RUNTIME_CONFIG_FILE";
+pub(crate) const RUNTIME_CONFIG_VARIABLE: &str = "RUNTIME_CONFIG_FILE";
 const LOG_DIR_VARIABLE: &str = "SPIN_LOG_DIR";
 const RUNTIME: &str = "spinlet-runtime";
 
@@ -90,13 +90,7 @@ pub(crate) async fn run(
     console: &Console,
 ) -> anyhow::Result<ExitCode> {
     let mut variables = app_environment(&arguments.env, &arguments.variable, environment)?;
-    if let Some(path) = &arguments.runtime_config_file {
-        let absolute = std::path::absolute(path)
-            .with_context(|| format!("cannot use {} as a path", path.display()))?;
-        // The runtime reads it after the app was pulled and compiled.
-        fs_err::File::open(&absolute).context("cannot read the runtime configuration")?;
-        variables.insert(RUNTIME_CONFIG_VARIABLE.to_owned(), absolute.display().to_string());
-    }
+    use_runtime_config(arguments.runtime_config_file.as_deref(), &mut variables)?;
     if let Some(path) = &arguments.log_dir {
         let absolute = std::path::absolute(path)
             .with_context(|| format!("cannot use {} as a path", path.display()))?;
@@ -121,6 +115,20 @@ pub(crate) async fn run(
         sandbox: None,
     };
     Supervisor::start(&runtime, compiler, console)?.supervise(spec).await
+}
+
+/// Has an app use the runtime configuration at `path`, if there is one.
+pub(crate) fn use_runtime_config(
+    path: Option<&Path>,
+    variables: &mut BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let absolute = std::path::absolute(path)
+        .with_context(|| format!("cannot use {} as a path", path.display()))?;
+    // The runtime reads it after the app was pulled and compiled.
+    fs_err::File::open(&absolute).context("cannot read the runtime configuration")?;
+    variables.insert(RUNTIME_CONFIG_VARIABLE.to_owned(), absolute.display().to_string());
+    Ok(())
 }
 
 /// Loads an app as [`run`] does, without serving it: none if it could be served,

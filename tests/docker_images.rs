@@ -1,6 +1,9 @@
 //! Images as docker builds them: with an app in their root filesystem, and without.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
@@ -11,6 +14,7 @@ use integration_tests::leak_check::Traces;
 use integration_tests::linux_image::push_folder;
 use integration_tests::process::free_address;
 use integration_tests::registry::Registry;
+use integration_tests::spinlet::Spinlet;
 use integration_tests::workspace::guest;
 use tempfile::TempDir;
 
@@ -103,5 +107,48 @@ fn what_is_no_app_is_told_with_what_to_do() -> Result<()> {
         containerd.try_ctr(&["container", "delete", "bad"])?;
         before.nothing_new(&containerd).with_context(|| image.clone())?;
     }
+    Ok(())
+}
+
+/// Gives everybody the same file.
+fn serve(file: Vec<u8>) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client?;
+            let _length = client.read(&mut [0; 4096])?;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", file.len());
+            client.write_all(&[head.as_bytes(), &file].concat())?;
+        }
+        std::io::Result::Ok(())
+    });
+    Ok(address)
+}
+
+#[test]
+fn wasm_by_url_is_downloaded_when_the_app_starts() -> Result<()> {
+    let wasm = guest("behaviours")?.join("target/wasm32-wasip1/release/behaviours.wasm");
+    let wasm = fs::read(wasm)?;
+    let digest = artifact::digest(&wasm);
+    let server = serve(wasm)?;
+    let source = |digest: &str| {
+        let source = format!("{{ url = \"http://{server}/b.wasm\", digest = \"{digest}\" }}");
+        VERSION_2.replace("\"wasm/behaviours.wasm\"", &source)
+    };
+    let (containerd, registry) = (Containerd::start(Version::V2)?, Registry::start()?);
+    let folder = root(Some(&source(&digest)), false)?;
+    let image = push_folder(&registry, "by-url", folder.path())?;
+    containerd.pull(&image)?;
+    let address = containerd.run(&image, "app", &[])?;
+    assert_eq!(http::get(address, "/b/hello")?.text(), "hello\n");
+    assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
+    // And without a container.
+    let spinlet = Spinlet::new()?;
+    fs::write(folder.path().join("spin.toml"), source(&artifact::digest(b"something else")))?;
+    let app = folder.path().display().to_string();
+    let listen = free_address()?.to_string();
+    let finished = spinlet.finish(&["up", &app, "--listen", &listen])?;
+    ensure!(finished.stderr.contains(&digest), "{}", finished.text());
     Ok(())
 }

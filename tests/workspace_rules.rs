@@ -95,6 +95,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "cron-trigger",
             "engine",
             "host",
+            "http-client",
             "http-trigger",
             "key-value",
             "key-value-cosmos",

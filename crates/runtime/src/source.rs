@@ -8,6 +8,7 @@ use content_store::{Location, artifact_of};
 use control::AppSource;
 
 use crate::RuntimeError;
+use crate::download::fetch;
 
 /// The app of a source that can be read from outside the container; none for an
 /// ordinary image, whose root filesystem may still have one.
@@ -26,7 +27,7 @@ pub async fn resolve(source: &AppSource) -> Result<Option<Artifact>, RuntimeErro
             assemble(&image, &layout)
                 .map_err(|source| RuntimeError::Image { layout: path.clone(), source })
         }
-        AppSource::Manifest(path) => Ok(Some(local::load(path, None)?)),
+        AppSource::Manifest(path) => Ok(Some(local::load(path, Some(&fetch))?)),
         AppSource::Wasm(path) => Ok(Some(local::load_wasm(path)?)),
     }
 }
@@ -36,5 +37,5 @@ pub async fn resolve(source: &AppSource) -> Result<Option<Artifact>, RuntimeErro
 /// # Errors
 /// The manifest cannot be used.
 pub fn of_root_filesystem() -> Result<Option<Artifact>, RuntimeError> {
-    Ok(local::load_rootfs(Path::new("/"), None)?)
+    Ok(local::load_rootfs(Path::new("/"), Some(&fetch))?)
 }

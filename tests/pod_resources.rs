@@ -1,4 +1,4 @@
-//! Limits, usage, ends and logs of Spin containers, as the kubelet sees them.
+//! Limits, usage and ends of Spin containers, as the kubelet sees them.
 
 use std::time::{Duration, Instant};
 
@@ -208,55 +208,6 @@ fn what_is_wrong_is_said_where_kubectl_describe_shows_it() -> Result<()> {
         assert!(ended.message.contains("SPIN_HTTP_LISTEN_ADDR"), "{ended:?}");
         pod.remove()?;
         cri.nothing_new_since(&before)?;
-    }
-    Ok(())
-}
-
-#[test]
-fn logs_are_whole_in_the_format_of_cri() -> Result<()> {
-    for version in Version::ALL {
-        let mut cri = Cri::start(version)?;
-        let image = cri.app("behaviours")?;
-        let pod = cri.pod("logs", SPIN, Value::Null)?;
-        let app = pod.start("app", &image, json!({ "command": ["/"] }))?;
-        let (address, id) = (pod.address(80)?, app.id().to_owned());
-        http::get(address, "/b/log?lines=1000")?;
-        // A line without an end, followed by a trap, is a partial line.
-        let _ = http::get(address, "/b/last-words");
-        let log = |wanted: &str| {
-            wait_until(Duration::from_secs(10), || {
-                let text = app.log()?;
-                Ok(text.contains(wanted).then_some(text))
-            })
-            .with_context(|| format!("{wanted:?} is not in the log"))
-        };
-        log("line 999")?;
-        let text = log("last words without a newline")?;
-        for line in text.lines() {
-            let fields: Vec<&str> = line.splitn(4, ' ').collect();
-            let [time, stream, tag, _] = fields[..] else {
-                anyhow::bail!("not a CRI line: {line}")
-            };
-            ensure!(time.contains('T') && matches!(stream, "stdout" | "stderr"), "{line}");
-            ensure!(matches!(tag, "F" | "P"), "{line}");
-        }
-        let lines =
-            |text: &str| text.lines().filter(|line| line.contains(" stdout F line ")).count();
-        assert_eq!(lines(&text), 1000, "{version:?}");
-        assert!(text.contains("stderr F to standard error"), "{text}");
-
-        // The reader goes away, and another comes.
-        drop(app);
-        drop(pod);
-        cri.restart(Signal::KILL)?;
-        http::get(address, "/b/log?lines=1000")?;
-        let folder = cri.containerd().folder().join("logs/logs/app.log");
-        wait_until(Duration::from_secs(10), || {
-            let text = String::from_utf8_lossy(&fs::read(&folder)?).into_owned();
-            Ok((lines(&text) == 2000).then_some(()))
-        })
-        .context("lines are lost over a restart of containerd")?;
-        cri.crictl(&["stop", &id])?;
     }
     Ok(())
 }

@@ -178,6 +178,7 @@ impl Containerd {
         let text = match self.cri {
             None => configuration(self.folder()),
             Some(registry) => {
+                cri_configuration::write_limits(self.folder(), &self.tools.join("ctr"))?;
                 cri_configuration::write_network(self.folder())?;
                 cri_configuration::write_registry(self.folder(), registry)?;
                 let shim = self.off_path.then(|| self.shim.join("containerd-shim-spin-v2"));
@@ -425,6 +426,18 @@ impl Containerd {
         self.ctr(&["task", "kill", "-s", signal, id])?;
         self.wait_for_stop(id)?;
         self.delete(id)
+    }
+
+    /// The fifo behind one output of a task that `ctr` was told to use our fifos for;
+    /// `stream` is `stdout` or `stderr`.
+    ///
+    /// # Errors
+    /// Fails when there is none.
+    pub fn fifo(&self, id: &str, stream: &str) -> Result<PathBuf> {
+        let name = format!("{id}-{stream}");
+        let folders = fs::read_dir(self.folder().join("fifos"))?;
+        let mut fifos = folders.filter_map(|folder| Some(folder.ok()?.path().join(&name)));
+        fifos.find(|path| path.exists()).with_context(|| format!("there is no fifo {name}"))
     }
 
     /// Our processes under this containerd whose program has this name.

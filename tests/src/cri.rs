@@ -30,6 +30,9 @@ const COMMAND: Duration = Duration::from_mins(4);
 pub const RUNC: &str = "runc";
 /// Our handler.
 pub const SPIN: &str = "spin";
+/// Our handler with a base specification that limits each process to 777 open files (at
+/// most 888), no core dump, and 64 KiB of locked memory (at most 128 KiB).
+pub const SPIN_LIMITS: &str = "spin-limits";
 /// Our handler with sandboxes of its own instead of pause containers; only
 /// containerd 2 has it.
 pub const SPIN_SANDBOX: &str = "spin-sandbox";

@@ -2,7 +2,8 @@
 //!
 //! - The component exports `wasi:cli/run` of WASI 0.2 or 0.3.
 //! - Its arguments are the component's id and the arguments of the container or
-//!   of the command line; it reads the process's standard input.
+//!   of the command line; it reads the process's standard input, and what it writes
+//!   leaves the process byte for byte, however long its reader takes.
 //! - It runs once. Its exit code becomes the app's: 0 when `run` returns well, 1
 //!   when it returns an error or the guest fails, what it gave to `exit`
 //!   otherwise (255 for what is not 0 to 255). In WASI 0.2, and so for every core
@@ -12,7 +13,7 @@
 
 use app::{LockedApp, Problems};
 use async_trait::async_trait;
-use host::Program;
+use host::{Program, Writes};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use trigger::{
@@ -134,10 +135,14 @@ impl Command {
         let program = Program {
             arguments: self.arguments.clone(),
             stdin: Some(Box::new(std::io::stdin())),
+            writes: Writes::Bytes,
             ..Program::default()
         };
-        let store = self.run.component().new_program_store(0, program);
-        match self.run.call_in(store, None, ()).await {
+        let component = self.run.component();
+        let store = component.new_program_store(0, program);
+        let ended = self.run.call_in(store, None, ()).await;
+        component.app().output().written().await;
+        match ended {
             Ok((Ok(()),)) => 0,
             Ok((Err(()),)) => 1,
             Err(Failure::Exited(code)) => u8::try_from(code).unwrap_or(u8::MAX),

@@ -13,7 +13,7 @@ use fs_err::OpenOptions;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::Error;
@@ -21,9 +21,11 @@ use logger::Logger;
 
 pub use terminal::Terminal;
 
-/// How long after its opening a fifo that is closed may still find its first reader:
-/// containerd opens its end in the background while it asks for the process.
-const LATE_READER: Duration = Duration::from_secs(2);
+/// How long what nobody has read is kept after the container was deleted, unless the
+/// shim ends before. Nobody waits meanwhile: a client of containerd has read everything
+/// when it deletes a task, but it deletes an executed process before it looks at its
+/// own end of the fifo.
+const UNREAD: Duration = Duration::from_secs(2);
 
 /// How often a late reader is looked for at first, and at most how seldom later.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
@@ -83,7 +85,6 @@ impl Stdio {
 pub struct StdioHold {
     input: Mutex<Option<OwnedFd>>,
     outputs: Mutex<Outputs>,
-    opened: Instant,
     logger: Option<Logger>,
 }
 
@@ -141,7 +142,6 @@ impl StdioPaths {
         let hold = StdioHold {
             input: Mutex::new(stdin.1),
             outputs: Mutex::new(Outputs { held: outputs, ended: Vec::new() }),
-            opened: Instant::now(),
             logger,
         };
         Ok((Stdio { stdin: stdin.0, stdout, stderr }, hold))
@@ -171,19 +171,17 @@ impl StdioHold {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of everything after the container has ended. A fifo that was opened
-    /// less than two seconds ago and has no reader yet is given the rest of them;
-    /// a logger is given time to write what it has, then ended.
+    /// Lets go of everything after the container has ended, and waits for no reader:
+    /// one that has its end of a fifo keeps what is in it, and where there is none the
+    /// shim keeps it in the background for two seconds more. A logger is given time
+    /// to write what it has, then ended.
+    ///
+    /// Must be called on a tokio runtime.
     pub async fn close(&self) {
         self.close_input();
         self.end_outputs();
-        let ended = std::mem::take(&mut self.outputs().ended);
-        for mut output in ended {
-            if timeout_at(self.opened + LATE_READER, &mut output).await.is_err() {
-                output.abort();
-                // Over when its ends are closed.
-                let _ = output.await;
-            }
+        for unread in std::mem::take(&mut self.outputs().ended) {
+            tokio::spawn(timeout(UNREAD, unread));
         }
         if let Some(logger) = &self.logger {
             logger.finish().await;

@@ -33,7 +33,7 @@ pub use guest_files::{GuestFiles, GuestFilesError};
 pub use linking::{Capability, LinkError, Linking, is_platform_interface};
 pub use log_limit::LogLimit;
 pub use outbound_http::HttpClientError;
-pub use output::{LONGEST_LINE, Output, PATIENCE, QUEUE};
+pub use output::{LONGEST_LINE, Output, PATIENCE, QUEUE, Writes};
 pub use servers::OutboundSettings;
 pub use state::{AppHost, ComponentContext, HostSettings, InstanceState, MAX_RESOURCES, Program};
 pub use storage::StorageSettings;

@@ -5,9 +5,12 @@
 //!   never mix. A line longer than [`LONGEST_LINE`] is broken there.
 //! - The last line of an instance goes on when the instance ends, however it
 //!   ends, with a line break added if it lacks one.
+//! - What a program writes, the only instance of its component, goes on byte for
+//!   byte instead, and it waits for its reader as any program does.
 //! - Guests never block a thread: a thread of its own writes each stream. While
-//!   [`QUEUE`] bytes wait, guests that write wait too; after [`PATIENCE`] without
-//!   progress, output is dropped, and how much is said as soon as writing works.
+//!   [`QUEUE`] bytes wait, guests that write wait too; those that serve do so for
+//!   [`PATIENCE`] without progress. Then their output is dropped, and how much is
+//!   said as soon as writing works.
 
 mod log_files;
 mod sink;
@@ -73,10 +76,18 @@ impl Output {
         self.stdout.flush(deadline) & self.stderr.flush(deadline) & files
     }
 
+    /// Waits until everything has been written to the streams, however long their
+    /// readers take.
+    pub async fn written(&self) {
+        self.stdout.written().await;
+        self.stderr.written().await;
+    }
+
     /// Both streams of an instance of `component`; its lines are `told`, too.
     pub(crate) fn instance(
         &self,
         component: &str,
+        writes: Writes,
         told: Option<&Arc<Instance>>,
     ) -> (GuestStream, GuestStream) {
         let stream = |sink: &Arc<Sink>, stream| {
@@ -84,6 +95,7 @@ impl Output {
             GuestStream(Arc::new(LineBuffer {
                 sink: Arc::clone(sink),
                 copy,
+                writes,
                 told: told.map(|told| (Arc::clone(told), stream)),
                 partial: Mutex::new(Vec::new()),
             }))
@@ -92,10 +104,22 @@ impl Output {
     }
 }
 
+/// How what an instance writes goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Writes {
+    /// In whole lines, beside those of other instances; without a reader they are
+    /// dropped at last.
+    #[default]
+    Lines,
+    /// Byte for byte; without a reader the instance waits.
+    Bytes,
+}
+
 /// The unfinished line of one stream of one instance.
 struct LineBuffer {
     sink: Arc<Sink>,
     copy: Option<Arc<Sink>>,
+    writes: Writes,
     /// Who else is told.
     told: Option<(Arc<Instance>, Stream)>,
     partial: Mutex<Vec<u8>>,
@@ -103,6 +127,12 @@ struct LineBuffer {
 
 impl LineBuffer {
     fn write(&self, mut bytes: &[u8]) {
+        if self.writes == Writes::Bytes {
+            self.sink.push(bytes.to_vec());
+            if self.told.is_none() && self.copy.is_none() {
+                return;
+            }
+        }
         let mut partial = lock(&self.partial);
         if let Some(end) = bytes.iter().rposition(|&byte| byte == b'\n') {
             let (lines, rest) = bytes.split_at(end + 1);
@@ -128,7 +158,9 @@ impl LineBuffer {
         if let Some(copy) = &self.copy {
             copy.push(lines.clone());
         }
-        self.sink.push(lines);
+        if self.writes == Writes::Lines {
+            self.sink.push(lines);
+        }
     }
 
     fn has_space(&self) -> bool {
@@ -138,9 +170,9 @@ impl LineBuffer {
     /// Waits for space wherever lines go.
     async fn space(self: Arc<Self>) {
         if let Some(copy) = &self.copy {
-            Arc::clone(copy).space().await;
+            Arc::clone(copy).space(Writes::Lines).await;
         }
-        Arc::clone(&self.sink).space().await;
+        Arc::clone(&self.sink).space(self.writes).await;
     }
 }
 

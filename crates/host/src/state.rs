@@ -23,7 +23,7 @@ use crate::chaining::ChainedHandler;
 use crate::guest_files::GuestFiles;
 use crate::log_limit::LogLimit;
 use crate::outbound_http::{HttpClient, Outbound};
-use crate::output::Output;
+use crate::output::{Output, Writes};
 use crate::servers::{ComponentServers, InstanceServers, OutboundSettings, Servers};
 use crate::sockets::SocketShares;
 use crate::storage::{ComponentStorage, InstanceStorage, StorageSettings};
@@ -274,6 +274,8 @@ pub struct Program {
     pub stdin: Option<Box<dyn StdinStream + Sync>>,
     /// Where it writes instead of the app's [`Output`].
     pub stdout: Option<Box<dyn StdoutStream + Sync>>,
+    /// How it writes to the app's [`Output`].
+    pub writes: Writes,
 }
 
 impl Program {
@@ -377,7 +379,7 @@ impl ComponentContext {
         shares: Arc<SocketShares>,
         told: Option<&Arc<Instance>>,
     ) -> WasiCtx {
-        let (stdout, stderr) = self.app.output.instance(&self.id, told);
+        let (stdout, stderr) = self.app.output.instance(&self.id, program.writes, told);
         let (allowed, app) = (Arc::clone(&self.allowed_hosts), Arc::clone(&self.app));
         let mut builder = WasiCtx::builder();
         builder

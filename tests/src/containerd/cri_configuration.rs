@@ -3,13 +3,19 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use fs_err as fs;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{RUNTIME, Version};
 use crate::linux_image::PAUSE;
+use crate::process::output_of;
+
+/// The file with what containers under the handler `spin-limits` begin with.
+const LIMITED: &str = "limited.json";
 
 /// The configuration file of containerd; `shim` is our shim where `PATH` does not
 /// lead to it.
@@ -41,7 +47,7 @@ fn version_2(folder: &Path, spin: &str) -> String {
          netns_mounts_under_state_dir = true\n\
          [{cri}.cni]\nbin_dir = \"/usr/lib/cni\"\nconf_dir = \"{place}/net.d\"\n\
          [{cri}.registry]\nconfig_path = \"{place}/certs.d\"\n{}",
-        runtimes(cri, spin)
+        runtimes(cri, spin, folder)
     )
 }
 
@@ -57,17 +63,39 @@ fn version_3(folder: &Path, spin: &str) -> String {
          [{cri}.cni]\nbin_dirs = [\"/usr/lib/cni\"]\nconf_dir = \"{place}/net.d\"\n{}\
          [{cri}.containerd.runtimes.spin-sandbox]\n{spin}\
          sandboxer = \"shim\"\ndisable_pause_image_pull = true\n",
-        runtimes(cri, spin)
+        runtimes(cri, spin, folder)
     )
 }
 
-fn runtimes(cri: &str, spin: &str) -> String {
+fn runtimes(cri: &str, spin: &str, folder: &Path) -> String {
+    let limited = folder.join(LIMITED);
     format!(
         "[{cri}.containerd]\ndefault_runtime_name = \"runc\"\n\
          [{cri}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
          [{cri}.containerd.runtimes.runc.options]\nSystemdCgroup = false\n\
-         [{cri}.containerd.runtimes.spin]\n{spin}"
+         [{cri}.containerd.runtimes.spin]\n{spin}\
+         [{cri}.containerd.runtimes.spin-limits]\n{spin}\
+         base_runtime_spec = \"{}\"\n",
+        limited.display()
     )
+}
+
+/// CRI has no field for limits of processes: a node's administrator gives them to all
+/// containers of a handler.
+pub(super) fn write_limits(folder: &Path, ctr: &Path) -> Result<()> {
+    let text = output_of(Command::new(ctr).args(["oci", "spec"]), Duration::from_secs(20))?;
+    let mut specification: Value = serde_json::from_str(&text)?;
+    let process = specification.get_mut("process").and_then(Value::as_object_mut);
+    let limit =
+        |name: &str, soft: u64, hard: u64| json!({ "type": name, "soft": soft, "hard": hard });
+    let limits = [
+        limit("RLIMIT_NOFILE", 777, 888),
+        limit("RLIMIT_CORE", 0, 0),
+        limit("RLIMIT_MEMLOCK", 65_536, 131_072),
+    ];
+    process.context("a specification without a process")?.insert("rlimits".into(), limits.into());
+    fs::write(folder.join(LIMITED), specification.to_string())?;
+    Ok(())
 }
 
 /// A bridge of the test's own network, whose addresses are given out from a

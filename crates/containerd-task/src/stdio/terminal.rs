@@ -70,9 +70,11 @@ impl Terminal {
         self.hold.close_input();
     }
 
-    /// Lets go of everything after the other side was closed; a reader is given
-    /// two seconds for the rest.
+    /// Lets go of everything after the other side was closed; a reader that is there is
+    /// given two seconds for the rest.
     pub async fn close(&self) {
+        // Without a reader, whoever writes into a full pipe is told so and waits no more.
+        self.hold.end_outputs();
         let output = self.output.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut output) = output
             && timeout(DRAIN, &mut output).await.is_err()
@@ -241,13 +243,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_terminal_without_a_reader_is_closed_after_a_while() {
+    async fn a_terminal_that_is_full_and_has_no_reader_is_closed_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let paths = StdioPaths { stdout: fifo(folder.path(), "out"), ..StdioPaths::default() };
         let (stdio, hold) = paths.open().await.unwrap();
-        let (controller, other) = terminal();
+        let (controller, mut other) = terminal();
         let terminal = Terminal::new(controller, stdio, hold).unwrap();
-        timeout(Duration::from_secs(5), terminal.close()).await.unwrap();
-        drop(other);
+        // More than the pipe and the terminal hold: the last write never ends.
+        let writer = std::thread::spawn(move || while other.write_all(&[b'x'; CHUNK]).is_ok() {});
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let begun = std::time::Instant::now();
+        terminal.close().await;
+        assert!(begun.elapsed() < DRAIN, "{:?}", begun.elapsed());
+        drop(terminal);
+        writer.join().unwrap();
     }
 }

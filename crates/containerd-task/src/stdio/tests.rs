@@ -47,20 +47,41 @@ async fn fifos_open_without_a_peer_and_survive_readers_that_come_and_go() {
     hold.close().await;
 }
 
+/// What a reader gets that opens a fifo now.
+async fn read_to_end(path: String) -> String {
+    let read = tokio::task::spawn_blocking(move || fs_err::read_to_string(path));
+    let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+    read.expect("the reader waits for ever").unwrap().unwrap()
+}
+
 #[tokio::test]
-async fn a_reader_that_comes_after_the_end_finds_what_was_written() {
+async fn a_reader_that_comes_soon_after_the_deletion_finds_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let (stdout, stderr) = (fifo(folder.path(), "stdout"), fifo(folder.path(), "stderr"));
     let (stdio, hold) = paths("", &stdout, &stderr).open().await.unwrap();
     write(&stdio.stdout, "late");
     drop(stdio);
-    let closing = tokio::spawn(async move { hold.close().await });
+    hold.close().await;
+    drop(hold);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let read = |path: String| tokio::task::spawn_blocking(move || fs_err::read_to_string(path));
-    let (out, err) = (read(stdout), read(stderr));
-    assert_eq!(out.await.unwrap().unwrap(), "late");
-    assert_eq!(err.await.unwrap().unwrap(), "");
-    closing.await.unwrap();
+    assert_eq!(read_to_end(stdout).await, "late");
+    assert_eq!(read_to_end(stderr).await, "");
+}
+
+#[tokio::test]
+async fn a_reader_that_is_there_gets_everything_after_the_deletion() {
+    let folder = tempfile::tempdir().unwrap();
+    let stdout = fifo(folder.path(), "stdout");
+    let (stdio, hold) = paths("", &stdout, "").open().await.unwrap();
+    let mut reader = fs_err::File::open(&stdout).unwrap();
+    let text = "x".repeat(60_000);
+    write(&stdio.stdout, &text);
+    drop(stdio);
+    hold.close().await;
+    tokio::time::sleep(UNREAD + Duration::from_millis(100)).await;
+    let mut read = String::new();
+    reader.read_to_string(&mut read).unwrap();
+    assert!(read == text, "{} bytes of {}", read.len(), text.len());
 }
 
 #[tokio::test]
@@ -71,12 +92,9 @@ async fn a_reader_that_comes_long_after_the_end_sees_it_and_what_was_written() {
     write(&stdio.stdout, "late");
     drop(stdio);
     hold.end_outputs();
-    tokio::time::sleep(LATE_READER + Duration::from_millis(100)).await;
-    for (path, text) in [(stdout, "late"), (stderr, "")] {
-        let read = tokio::task::spawn_blocking(move || fs_err::read_to_string(path));
-        let read = tokio::time::timeout(Duration::from_secs(5), read).await;
-        assert_eq!(read.expect("the reader waits for ever").unwrap().unwrap(), text);
-    }
+    tokio::time::sleep(UNREAD + Duration::from_millis(100)).await;
+    assert_eq!(read_to_end(stdout).await, "late");
+    assert_eq!(read_to_end(stderr).await, "");
     hold.close().await;
 }
 
@@ -93,13 +111,19 @@ async fn what_is_dropped_holds_no_fifo() {
 }
 
 #[tokio::test]
-async fn a_reader_that_never_comes_is_not_waited_for_without_end() {
+async fn a_reader_that_never_comes_is_not_waited_for_and_the_fifo_not_kept_without_end() {
     let folder = tempfile::tempdir().unwrap();
     let stdout = fifo(folder.path(), "stdout");
     let (stdio, hold) = paths("", &stdout, "").open().await.unwrap();
+    write(&stdio.stdout, "nobody wants this");
     drop(stdio);
+    let begun = std::time::Instant::now();
     hold.close().await;
-    assert_eq!(writing_end(Path::new(&stdout)).err(), Some(Errno::NXIO));
+    assert!(begun.elapsed() < UNREAD / 2, "{:?}", begun.elapsed());
+    tokio::time::sleep(UNREAD + Duration::from_millis(100)).await;
+    // Both ends are closed, and what was in it is gone with them.
+    let reader = reading_end(Path::new(&stdout)).unwrap();
+    assert_eq!(rustix::io::read(&reader, &mut [0; 8]), Ok(0));
 }
 
 #[tokio::test]

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::{PATIENCE, QUEUE};
+use super::{PATIENCE, QUEUE, Writes};
 
 /// One stream of the process, or one file, and the lines that wait for it.
 pub(super) struct Sink {
     queue: Mutex<Queue>,
     /// Told when a line was added and when everything is written.
     changed: Condvar,
-    /// Told when lines were taken.
+    /// Told when lines were written.
     space: Notify,
 }
 
@@ -69,7 +69,6 @@ impl Sink {
     fn write_all(&self, mut writer: Box<dyn Write + Send>) {
         loop {
             let mut queue = lock(&self.queue);
-            queue.writing = false;
             while queue.lines.is_empty() {
                 self.changed.notify_all();
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -91,6 +90,7 @@ impl Sink {
             let mut queue = lock(&self.queue);
             queue.bytes -= written;
             queue.stalled = false;
+            queue.writing = false;
             drop(queue);
             self.space.notify_waiters();
         }
@@ -101,16 +101,39 @@ impl Sink {
         queue.bytes < QUEUE || queue.stalled
     }
 
-    /// Waits for space; gives up, and lets output be dropped, after [`PATIENCE`].
-    pub(super) async fn space(self: Arc<Self>) {
-        let notified = self.space.notified();
-        tokio::pin!(notified);
-        notified.as_mut().enable();
-        if self.has_space() {
-            return;
+    /// Waits for space; who serves gives up, and lets output be dropped, after
+    /// [`PATIENCE`].
+    pub(super) async fn space(self: Arc<Self>, writes: Writes) {
+        let space = self.until(Self::has_space);
+        match writes {
+            Writes::Bytes => space.await,
+            Writes::Lines => {
+                if tokio::time::timeout(PATIENCE, space).await.is_err() {
+                    lock(&self.queue).stalled = true;
+                }
+            }
         }
-        if tokio::time::timeout(PATIENCE, notified).await.is_err() {
-            lock(&self.queue).stalled = true;
+    }
+
+    /// Waits until everything has been written.
+    pub(super) async fn written(&self) {
+        self.until(|sink| {
+            let queue = lock(&sink.queue);
+            queue.lines.is_empty() && !queue.writing
+        })
+        .await;
+    }
+
+    /// Waits for what can become true when lines were written.
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        loop {
+            let notified = self.space.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if is_so(self) {
+                return;
+            }
+            notified.await;
         }
     }
 

@@ -27,8 +27,8 @@ fn output() -> (Output, Shared, Shared) {
 #[test]
 fn lines_of_two_instances_do_not_mix() {
     let (output, out, err) = output();
-    let (one, one_err) = output.instance("c", None);
-    let (two, _) = output.instance("c", None);
+    let (one, one_err) = output.instance("c", Writes::Lines, None);
+    let (two, _) = output.instance("c", Writes::Lines, None);
     one.0.write(b"a");
     two.0.write(b"b\nc");
     one.0.write(b"a\n");
@@ -42,12 +42,26 @@ fn lines_of_two_instances_do_not_mix() {
 #[test]
 fn a_very_long_line_is_broken() {
     let (output, out, _) = output();
-    let (one, _) = output.instance("c", None);
+    let (one, _) = output.instance("c", Writes::Lines, None);
     one.0.write(&vec![b'x'; LONGEST_LINE + 1]);
     drop(one);
     assert!(output.flush(Duration::from_secs(5)));
     let lengths: Vec<_> = out.text().lines().map(str::len).collect();
     assert_eq!(lengths, [LONGEST_LINE, 1]);
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_program_go_on_as_they_are() {
+    let (output, out, _) = output();
+    let (mut one, _) = output.instance("c", Writes::Bytes, None);
+    let long = vec![b'x'; LONGEST_LINE + 1];
+    for piece in [b"a\n\0b".as_slice(), &long, b"no end"] {
+        one.ready().await;
+        one.write(Bytes::copy_from_slice(piece)).unwrap();
+    }
+    drop(one);
+    output.written().await;
+    assert_eq!(out.text().into_bytes(), [b"a\n\0b".as_slice(), &long, b"no end"].concat());
 }
 
 /// A writer that waits until it is let go.
@@ -70,7 +84,7 @@ async fn output_that_nobody_reads_is_bounded_and_counted() {
     let shared = Shared::default();
     let blocked = Blocked(gate, shared.clone());
     let output = Output::new(Box::new(blocked), Box::new(std::io::sink()));
-    let (mut guest, _) = output.instance("c", None);
+    let (mut guest, _) = output.instance("c", Writes::Lines, None);
     let line = Bytes::from([vec![b'x'; 1023], vec![b'\n']].concat());
     for _ in 0..4096 {
         guest.ready().await;
@@ -93,14 +107,36 @@ async fn output_that_nobody_reads_is_bounded_and_counted() {
     assert_eq!(dropped, 3 * QUEUE);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_program_waits_for_its_reader_and_loses_nothing() {
+    let (let_go, gate) = std::sync::mpsc::channel();
+    let shared = Shared::default();
+    let blocked = Blocked(gate, shared.clone());
+    let output = Output::new(Box::new(blocked), Box::new(std::io::sink()));
+    let (mut guest, _) = output.instance("c", Writes::Bytes, None);
+    let piece = Bytes::from(vec![b'x'; 1024]);
+    for _ in 0..QUEUE / piece.len() {
+        guest.ready().await;
+        guest.write(piece.clone()).unwrap();
+    }
+    let waits = tokio::time::timeout(100 * PATIENCE, guest.ready()).await;
+    assert!(waits.is_err(), "it does not wait");
+    assert!(!output.flush(Duration::ZERO));
+    drop(let_go);
+    guest.ready().await;
+    guest.write(piece).unwrap();
+    output.written().await;
+    assert_eq!(shared.text().len(), QUEUE + 1024);
+}
+
 #[test]
 fn lines_are_copied_to_files_of_their_component_that_its_first_line_makes() {
     let folder = tempfile::tempdir().unwrap();
     let written = |name: &str| fs_err::read_to_string(folder.path().join(name)).ok();
     let (output, out, err) = output();
     let output = output.copied_to(folder.path().to_owned());
-    let (one, _) = output.instance("one", None);
-    let (_, two) = output.instance("two", None);
+    let (one, _) = output.instance("one", Writes::Lines, None);
+    let (_, two) = output.instance("two", Writes::Lines, None);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     one.0.write(b"a line\nand");
     two.0.write(b"an error\n");
@@ -118,7 +154,7 @@ fn a_file_that_was_there_goes_on() {
     let file = folder.path().join("one_stdout.txt");
     fs_err::write(&file, "before\n").unwrap();
     let output = output().0.copied_to(folder.path().to_owned());
-    output.instance("one", None).0.0.write(b"now\n");
+    output.instance("one", Writes::Lines, None).0.0.write(b"now\n");
     assert!(output.flush(Duration::from_secs(5)));
     assert_eq!(fs_err::read_to_string(&file).unwrap(), "before\nnow\n");
 }

@@ -45,6 +45,7 @@ pub(super) async fn handle(
         environment: environment::of_request(&parts, body.len()),
         stdin: Some(Box::new(MemoryInputPipe::new(body))),
         stdout: Some(Box::new(output.clone())),
+        ..Program::default()
     };
     run(context, handler, program, origin).await?;
     let written = output.try_into_inner().map_or_else(Bytes::new, bytes::BytesMut::freeze);

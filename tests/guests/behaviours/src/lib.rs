@@ -33,6 +33,7 @@ async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
         "drip" => drip(responder, query).await,
         "big" => big(responder, query).await,
         "log" => log(responder, query).await,
+        "write" => write(request, responder).await,
         "last-words" => last_words(),
         "panic" => panic!("asked to panic"),
         "trap-in-the-body" => trap_in_the_body(responder).await,
@@ -182,6 +183,15 @@ async fn log(responder: ResponseOutparam, query: &str) {
     }
     eprintln!("to standard error");
     text(responder, "logged\n").await;
+}
+
+/// Writes the body of the request to standard output, as it is.
+async fn write(request: IncomingRequest, responder: ResponseOutparam) {
+    let body = request.into_body().await.expect("a body");
+    let mut output = std::io::stdout();
+    output.write_all(&body).expect("standard output takes it");
+    output.flush().expect("standard output can be flushed");
+    text(responder, "written\n").await;
 }
 
 /// Writes a line without an end, then traps: the line must not get lost.

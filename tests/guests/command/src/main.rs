@@ -22,6 +22,10 @@ fn main() -> ExitCode {
             std::io::stdin().read_to_end(&mut input).unwrap();
             std::io::stdout().write_all(&input).unwrap();
         }
+        Some("bytes") => {
+            let bytes: Vec<u8> = (0..number()).map(|at| at as u8).collect();
+            std::io::stdout().write_all(&bytes).unwrap();
+        }
         _ => {
             println!("arguments: {}", arguments.join(" "));
             println!("greeting: {}", std::env::var("GREETING").unwrap_or_default());

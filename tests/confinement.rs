@@ -86,3 +86,17 @@ fn no_mount_and_no_program_of_the_image_is_seen_from_the_node() -> Result<()> {
     assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
     Ok(())
 }
+
+#[test]
+fn a_limit_of_open_files_is_that_of_the_process_that_serves() -> Result<()> {
+    let Pulled { containerd, image, _registry } = pulled()?;
+    let address = containerd.run(&image, "app", &["--rlimit-nofile", "300"])?;
+    assert_eq!(http::get(address, "/")?.status, 200);
+    let pid = containerd.task("app")?.context("no task")?.pid;
+    let table = fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let line = table.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let values: Vec<&str> = line.context("no limit")?.split_whitespace().take(2).collect();
+    assert_eq!(values, ["300", "300"]);
+    assert_eq!(containerd.stop("app", "SIGTERM")?, 0);
+    Ok(())
+}

@@ -215,6 +215,49 @@ fn another_user_has_no_capabilities_no_root_group_and_cannot_gain_any() {
 }
 
 #[test]
+fn a_hostile_program_in_the_guests_place_gets_nowhere() {
+    let questions = [
+        "mount /dev/shm",
+        "unmount /proc/sys",
+        "chroot /dev",
+        "rename-host elsewhere",
+        "device /dev/disk",
+        "execute /bin/sh",
+        "write /proc/sys/kernel/hostname",
+        "write /proc/sys/kernel/core_pattern",
+        "mkdir /sys/fs/cgroup/more",
+        "read /proc/1/root/etc/passwd",
+        "list /proc/1/root",
+        "list /proc/1/cwd",
+        "descriptors",
+    ];
+    let root = Fixture::new();
+    let mut other = Fixture::new();
+    other.spec["process"]["user"] = json!({"uid": 65532, "gid": 65532});
+    for (who, fixture) in [("root", root), ("another user", other)] {
+        let answers = fixture.ask(&questions).unwrap().0;
+        for (question, answer) in questions.iter().zip(&answers).take(5) {
+            assert_eq!(answer, "error PermissionDenied", "{who}: {question}");
+        }
+        assert_eq!(answers[5], "error NotFound", "{who}: there is no program");
+        for (question, answer) in questions.iter().zip(&answers).skip(6).take(3) {
+            let refused = ["error ReadOnlyFilesystem", "error PermissionDenied"];
+            assert!(refused.contains(&answer.as_str()), "{who}: {question}: {answer}");
+        }
+        // Its root is all it finds behind the links of the first process, which it is.
+        assert_eq!(answers[9], "error NotFound", "{who}");
+        assert_eq!((answers[10].as_str(), answers[11].as_str()), ("dev proc sys", "dev proc sys"));
+        assert_eq!(answers[12], "", "{who} inherits descriptors");
+    }
+    let mut other = Fixture::new();
+    other.spec["process"]["user"] = json!({"uid": 65532, "gid": 65532});
+    let answers = other.ask(&["become-root", "list /proc"]).unwrap().0;
+    assert_eq!(answers[0], "error PermissionDenied");
+    let processes = answers[1].split(' ').filter(|name| name.parse::<u32>().is_ok());
+    assert_eq!(processes.collect::<Vec<_>>(), ["1"], "it sees nobody else");
+}
+
+#[test]
 fn root_keeps_exactly_the_capabilities_of_the_spec() {
     let answers = Fixture::new().ask(&[STATUS]).unwrap();
     // CHOWN is bit 0, SETUID 7, NET_BIND_SERVICE 10.

@@ -5,11 +5,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 use integration_tests::containerd::Version;
-use integration_tests::cri::{Container, Cri, SPIN};
+use integration_tests::cri::{Container, Cri, SPIN, SPIN_LIMITS};
 use integration_tests::http;
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 /// `CAP_NET_BIND_SERVICE` and `CAP_KILL` as bits of a capability set.
@@ -191,6 +192,186 @@ fn values_of_an_app_outlive_its_container_on_a_volume() -> Result<()> {
         app.remove()?;
     }
     assert!(fs::read_dir(&volume)?.next().is_some(), "the files are on the volume");
+    pod.remove()
+}
+
+#[test]
+fn limits_of_processes_are_those_of_the_handlers_specification() -> Result<()> {
+    for version in Version::ALL {
+        let cri = Cri::start(version)?;
+        let image = cri.app("hello-rust")?;
+        let pod = cri.pod("limited", SPIN_LIMITS, Value::Null)?;
+        let app = pod.start("app", &image, json!({ "command": ["/"] }))?;
+        let table = fs::read_to_string(format!("/proc/{}/limits", app.pid()?))?;
+        for (name, soft, hard) in [
+            ("Max open files", "777", "888"),
+            ("Max core file size", "0", "0"),
+            ("Max locked memory", "65536", "131072"),
+        ] {
+            let line = table.lines().find_map(|line| line.strip_prefix(name));
+            let line = line.with_context(|| format!("no {name}"))?;
+            let values: Vec<&str> = line.split_whitespace().take(2).collect();
+            assert_eq!(values, [soft, hard], "{name}, {version:?}");
+        }
+        assert_eq!(http::get(pod.address(80)?, "/")?.status, 200);
+        pod.remove()?;
+    }
+    Ok(())
+}
+
+/// As the kubelet lays out a projected token for a container that runs as `user`: a file
+/// that only that user may read, behind two links.
+fn write_token(folder: &Path, generation: &str, user: u32, token: &str) -> Result<()> {
+    let data = folder.join(generation);
+    fs::create_dir_all(&data)?;
+    let file = data.join("greeting");
+    fs::write(&file, token)?;
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o400))?;
+    std::os::unix::fs::chown(&file, Some(user), Some(user))?;
+    let new = folder.join("..new");
+    fs_err::os::unix::fs::symlink(generation, &new)?;
+    fs::rename(new, folder.join("..data"))?;
+    let link = folder.join("greeting");
+    if !link.is_symlink() {
+        fs_err::os::unix::fs::symlink("..data/greeting", link)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_user_without_privileges_reads_its_projected_token_and_sees_the_next_one() -> Result<()> {
+    const USER: u32 = 1000;
+    let cri = Cri::start(Version::V2)?;
+    let image = cri.app("behaviours")?;
+    let folder = cri.containerd().folder().join("token");
+    write_token(&folder, "..first", USER, "the first token")?;
+    let configuration = cri.containerd().folder().join("runtime-config.toml");
+    fs::write(
+        &configuration,
+        "[[variables_provider]]\ntype = \"static\"\npath = \"/var/run/secrets/tokens\"\n",
+    )?;
+    let mount = |container: &str, host: &Path| json!({ "container_path": container, "host_path": host, "readonly": true });
+    let security = json!({ "run_as_user": { "value": USER }, "readonly_rootfs": true });
+    let container = json!({
+        "command": ["/"],
+        "mounts": [
+            mount("/var/run/secrets/tokens", &folder),
+            mount("/runtime-config.toml", &configuration),
+        ],
+        "linux": { "security_context": security },
+    });
+    let pod = cri.pod("token", SPIN, Value::Null)?;
+    let app = pod.start("app", &image, container)?;
+    let answer = http::get(pod.address(80)?, "/b/variable?name=greeting")?;
+    assert_eq!(answer.text(), "the first token\n");
+    // The kubelet replaces it long before it expires.
+    write_token(&folder, "..second", USER, "the second token")?;
+    let seen = fs::read_to_string(in_root(&app, "/var/run/secrets/tokens/greeting")?)?;
+    assert_eq!(seen, "the second token");
+    pod.remove()
+}
+
+/// `fsGroup`: the kubelet gives the volume to the group, CRI the group to the process.
+#[test]
+fn a_user_without_privileges_keeps_values_on_a_volume_of_its_group() -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    const GROUP: u32 = 5000;
+    let cri = Cri::start(Version::V2)?;
+    let image = cri.app("stores")?;
+    let volume = cri.containerd().folder().join("of-the-group");
+    fs::create_dir(&volume)?;
+    std::os::unix::fs::chown(&volume, Some(0), Some(GROUP))?;
+    fs::set_permissions(&volume, std::os::unix::fs::PermissionsExt::from_mode(0o2770))?;
+    let pod = cri.pod("group", SPIN, Value::Null)?;
+    let start = |name: &str, groups: &[u32]| {
+        let security = json!({
+            "run_as_user": { "value": 1000 },
+            "run_as_group": { "value": 1000 },
+            "supplemental_groups": groups,
+            "readonly_rootfs": true,
+        });
+        pod.start(
+            name,
+            &image,
+            json!({
+                "command": ["/"],
+                "envs": [{ "key": "SPINLET_APP_STATE_DIR", "value": "/state" }],
+                "mounts": [{ "container_path": "/state", "host_path": volume }],
+                "linux": { "security_context": security },
+            }),
+        )
+    };
+    let app = start("member", &[GROUP])?;
+    assert_eq!(http::get(pod.address(80)?, "/set?key=a&value=kept")?.status, 200);
+    let written = fs::read_dir(&volume)?.next().context("nothing is on the volume")??;
+    let owner = written.metadata()?;
+    assert_eq!((owner.uid(), owner.gid()), (1000, GROUP), "{}", written.path().display());
+    app.stop(Duration::from_secs(10))?;
+    app.remove()?;
+    // Who is not of the group has no right to it, whatever the runtime was born with.
+    let app = start("stranger", &[])?;
+    for target in ["/set?key=b&value=kept", "/get?key=a"] {
+        assert_eq!(http::get(pod.address(80)?, target)?.status, 500, "{target}");
+    }
+    app.stop(Duration::from_secs(10))?;
+    pod.remove()
+}
+
+#[test]
+fn a_pod_with_a_user_namespace_is_refused_with_the_reason() -> Result<()> {
+    let cri = Cri::start(Version::V2)?;
+    let before = cri.traces()?;
+    let image = cri.app("hello-rust")?;
+    let ids = json!([{ "host_id": 100_000, "container_id": 0, "length": 65_536 }]);
+    let user = json!({ "mode": 0, "uids": ids, "gids": ids });
+    let options =
+        json!({ "security_context": { "namespace_options": { "userns_options": user } } });
+    // What runs the pause container may have them; the app cannot.
+    let refused = match cri.pod("mapped", SPIN, json!({ "linux": options })) {
+        Err(error) => format!("{error:#}"),
+        Ok(pod) => {
+            let container = json!({ "command": ["/"], "linux": options });
+            let started = pod.start("app", &image, container);
+            let error = started.err().context("it runs in a user namespace")?;
+            pod.remove()?;
+            format!("{error:#}")
+        }
+    };
+    assert!(refused.contains("user namespace"), "{refused}");
+    cri.nothing_new_since(&before)
+}
+
+#[test]
+fn the_process_that_serves_holds_no_way_out_of_its_container() -> Result<()> {
+    let cri = Cri::start(Version::V2)?;
+    let image = cri.app("behaviours")?;
+    let pod = cri.pod("descriptors", SPIN, Value::Null)?;
+    let app = pod.start("app", &image, json!({ "command": ["/"] }))?;
+    assert_eq!(http::get(pod.address(80)?, "/b/file?path=/data/greeting.txt")?.status, 200);
+    let pid = app.pid()?;
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let entry = entry?.path();
+        let (target, kind) = (fs::read_link(&entry)?, fs::metadata(&entry)?.file_type());
+        if kind.is_dir() {
+            // The files of the app, which guests read through it.
+            let is_of_app = target.starts_with(cri.containerd().state());
+            ensure!(is_of_app, "the folder {} is open", target.display());
+        } else if kind.is_file() {
+            let number = entry.file_name().context("no name")?;
+            let information = Path::new(&format!("/proc/{pid}/fdinfo")).join(number);
+            let information = fs::read_to_string(information)?;
+            let flags = information.lines().find_map(|line| line.strip_prefix("flags:"));
+            let flags = u32::from_str_radix(flags.context("no flags")?.trim(), 8)?;
+            // Compiled code, which it maps and cannot write.
+            let is_code = target.starts_with(cri.containerd().state().join("cache"));
+            let reads = OFlags::from_bits_retain(flags) & OFlags::RWMODE == OFlags::RDONLY;
+            ensure!(is_code && reads, "{} is open: {information}", target.display());
+        }
+    }
+    // It has no program to execute, and neither the cache nor containerd in its sight.
+    for path in ["/bin/sh", "/var/lib/spinlet", "/run/containerd", "/var/lib/containerd"] {
+        ensure!(!Path::new(&in_root(&app, path)?).exists(), "{path} is there");
+    }
     pod.remove()
 }
 

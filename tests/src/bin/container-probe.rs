@@ -55,6 +55,26 @@ fn answer(question: &str) -> String {
             .and_then(|listener| std::net::TcpStream::connect(listener.local_addr()?))
             .map(|_| "connected".to_owned()),
         "mkdir" => fs_err::create_dir(object).map(|()| "made".to_owned()),
+        "execute" => std::process::Command::new(object).status().map(|_| "executed".to_owned()),
+        "mount" => told(rustix::mount::mount(
+            "tmpfs",
+            object,
+            "tmpfs",
+            rustix::mount::MountFlags::empty(),
+            None,
+        )),
+        "unmount" => told(rustix::mount::unmount(object, rustix::mount::UnmountFlags::DETACH)),
+        "chroot" => told(rustix::process::chroot(object)),
+        "rename-host" => told(rustix::system::sethostname(object.as_bytes())),
+        "become-root" => told(rustix::thread::set_thread_uid(rustix::fs::Uid::ROOT)),
+        "device" => told(rustix::fs::mknodat(
+            rustix::fs::CWD,
+            object,
+            rustix::fs::FileType::BlockDevice,
+            rustix::fs::Mode::RUSR,
+            rustix::fs::makedev(8, 0),
+        )),
+        "descriptors" => descriptors(),
         "pid" => Ok(std::process::id().to_string()),
         "umask" => {
             Ok(format!("{:03o}", rustix::process::umask(rustix::fs::Mode::empty()).as_raw_mode()))
@@ -65,6 +85,24 @@ fn answer(question: &str) -> String {
         _ => Ok(format!("unknown question {question:?}")),
     };
     told.unwrap_or_else(|error| format!("error {:?}", error.kind()))
+}
+
+fn told(result: rustix::io::Result<()>) -> std::io::Result<String> {
+    result.map(|()| "done".to_owned()).map_err(Into::into)
+}
+
+/// What the open descriptors but the standard streams lead to.
+fn descriptors() -> std::io::Result<String> {
+    let mut targets = Vec::new();
+    for entry in fs_err::read_dir("/proc/self/fd")?.flatten() {
+        let standard = matches!(entry.file_name().to_str(), Some("0" | "1" | "2"));
+        // The folder that is being read is none by now.
+        if let (false, Ok(target)) = (standard, fs_err::read_link(entry.path())) {
+            targets.push(target.display().to_string());
+        }
+    }
+    targets.retain(|target| !(target.starts_with("/proc/") && target.ends_with("/fd")));
+    Ok(targets.join(" "))
 }
 
 fn list(folder: &str) -> std::io::Result<String> {

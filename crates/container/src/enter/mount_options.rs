@@ -146,6 +146,11 @@ impl MountOptions {
             "remount" | "tmpcopyup" | "idmap" | "ridmap" => {
                 return Err(format!("option {option:?} is not supported"));
             }
+            // How containerd asks for files that have other owners.
+            _ if option.starts_with("uidmap=") || option.starts_with("gidmap=") => {
+                let what = "a user namespace (hostUsers: false) is not supported";
+                return Err(format!("{what}: option {option:?}"));
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -309,6 +314,8 @@ mod tests {
         assert!(error.to_string().contains("mount at /a: filesystem type \"nfs\""), "{error}");
         let options = json!({"destination": "/a", "type": "tmpfs", "options": ["tmpcopyup"]});
         assert!(parse(options).unwrap_err().to_string().contains("tmpcopyup"));
+        let error = MountOptions::parse(&["uidmap=0:100000:65536".to_owned()]).unwrap_err();
+        assert!(error.contains("a user namespace (hostUsers: false)"), "{error}");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Random sequences of Task calls to our shim and to runc's: what can be observed
-//! of a Linux container (results, states, exit codes, events and their order) is the
-//! same.
+//! (results, states, exit codes, events and their order) is the same, of a Linux
+//! container and of an app beside a program that ends as the app does.
 //!
 //! `SPINLET_TEST_SEQUENCES` makes it more than the usual number of sequences,
 //! `SPINLET_TEST_SEED` starts with another than the first. A difference is reported
 //! with its seed.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -20,9 +21,12 @@ use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::ttrpc::{self, context};
 use fs_err as fs;
+use integration_tests::containerd::{Containerd, RUNTIME, Version};
 use integration_tests::process::wait_until;
-use integration_tests::shim_client::{Random, ShimClient, process};
-use integration_tests::workspace::{programs, require_root, tool};
+use integration_tests::registry::Registry;
+use integration_tests::shim_client::{Node, Random, ShimClient, program};
+use integration_tests::spinlet::Spinlet;
+use integration_tests::workspace::{guest, programs, require_root, tool};
 
 const SEQUENCES: u64 = 20;
 const CALLS: usize = 30;
@@ -31,10 +35,45 @@ const SIGKILL: u32 = 9;
 const SIGTERM: u32 = 15;
 const SIGUSR1: u32 = 10;
 
-/// Ends with 7 when it is told to.
-const PATIENT: &str = "trap 'exit 7' TERM; while :; do sleep 0.02; done";
-/// Ends at once.
-const SHORT: &str = "exit 3";
+/// What runs in the two tasks, and what is executed in them.
+#[derive(Debug, Clone, Copy)]
+struct Cast {
+    /// Goes on until it is told to end.
+    patient: &'static [&'static str],
+    /// Ends at once.
+    short: &'static [&'static str],
+    /// Executed: goes on.
+    patient_exec: &'static [&'static str],
+    /// Executed: ends at once.
+    short_exec: &'static [&'static str],
+    /// Whether the tasks are apps.
+    apps: bool,
+}
+
+const SCRIPTS: Cast = Cast {
+    patient: &["/bin/sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.02; done"],
+    short: &["/bin/sh", "-c", "exit 3"],
+    patient_exec: &["/bin/sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.02; done"],
+    short_exec: &["/bin/sh", "-c", "exit 3"],
+    apps: false,
+};
+
+/// An HTTP app that drains, and a program that fails; what can be executed in an app.
+const APPS: Cast = Cast {
+    patient: &["/"],
+    short: &["return", "1"],
+    patient_exec: &["sleep", "1000"],
+    short_exec: &["false"],
+    apps: true,
+};
+
+/// Scripts that do what the apps do.
+const LIKE_APPS: Cast = Cast {
+    patient: &["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.02; done"],
+    short: &["/bin/sh", "-c", "exit 1"],
+    apps: false,
+    ..APPS
+};
 
 /// A task or another process in it; an empty second name is the task's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +85,8 @@ const PROCESSES: [&str; 3] = ["", "x", "y"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
     Create(&'static str),
-    Exec(Subject, &'static str),
+    /// Of a process that goes on, or not.
+    Exec(Subject, bool),
     Start(Subject),
     Kill(Subject, u32, bool),
     Wait(Subject),
@@ -73,7 +113,7 @@ fn sequence(seed: u64) -> Vec<Call> {
         let subject = if pick(3) == 0 { other } else { Subject(task, "") };
         match pick(28) {
             0..=3 => Call::Create(task),
-            4..=6 => Call::Exec(other, if pick(2) == 0 { SHORT } else { PATIENT }),
+            4..=6 => Call::Exec(other, pick(2) != 0),
             7..=11 => Call::Start(subject),
             12 => Call::Kill(subject, SIGKILL, false),
             13 => Call::Kill(subject, SIGTERM, false),
@@ -110,8 +150,11 @@ fn sequence(seed: u64) -> Vec<Call> {
 /// One shim while a sequence runs.
 struct Side {
     shim: ShimClient,
+    cast: Cast,
     /// First processes by subject, once there are any.
     pids: BTreeMap<Subject, u32>,
+    /// The processes that go on until they are told to end.
+    patient: BTreeSet<Subject>,
 }
 
 fn limit() -> context::Context {
@@ -122,16 +165,20 @@ fn limit() -> context::Context {
 type Outcome = Result<String, ttrpc::Error>;
 
 impl Side {
-    fn new(program: &Path) -> Result<Self> {
+    fn new(contestant: &Contestant) -> Result<Self> {
         // The bundle that starts the shim is of a container that is never made.
-        let shim = ShimClient::start(program, "first", PATIENT)?;
-        Ok(Self { shim, pids: BTreeMap::new() })
+        let shim = match &contestant.node {
+            Some(node) => ShimClient::start_on(node.clone(), &contestant.program, "first")?,
+            None => ShimClient::start(&contestant.program, "first", "")?,
+        };
+        let patient = BTreeSet::from([Subject(TASKS[0], "")]);
+        Ok(Self { shim, cast: contestant.cast, pids: BTreeMap::new(), patient })
     }
 
     fn perform(&mut self, call: Call) -> Result<Outcome> {
         Ok(match call {
             Call::Create(task) => self.create(task)?,
-            Call::Exec(subject, script) => self.exec(subject, script),
+            Call::Exec(subject, patient) => self.exec(subject, patient),
             Call::Start(subject) => self.start(subject)?,
             Call::Kill(subject, signal, all) => self.kill(subject, signal, all),
             Call::Wait(subject) => self.wait(subject),
@@ -180,8 +227,13 @@ impl Side {
     }
 
     fn create(&mut self, task: &'static str) -> Result<Outcome> {
-        let script = if task == TASKS[0] { PATIENT } else { SHORT };
-        let bundle = self.shim.bundle(task, script)?.display().to_string();
+        let arguments = if task == TASKS[0] { self.cast.patient } else { self.cast.short };
+        let bundle = if self.cast.apps {
+            self.shim.app_bundle(task, arguments)?
+        } else {
+            self.shim.bundle(task, arguments.last().context("no script")?)?
+        };
+        let bundle = bundle.display().to_string();
         let request =
             CreateTaskRequest { id: task.to_owned(), bundle, ..CreateTaskRequest::default() };
         Ok(self.shim.client.create(limit(), &request).map(|response| {
@@ -190,8 +242,10 @@ impl Side {
         }))
     }
 
-    fn exec(&self, Subject(task, id): Subject, script: &str) -> Outcome {
-        let value = process(script).to_string().into_bytes();
+    fn exec(&mut self, subject: Subject, patient: bool) -> Outcome {
+        let Subject(task, id) = subject;
+        let arguments = if patient { self.cast.patient_exec } else { self.cast.short_exec };
+        let value = program(arguments).to_string().into_bytes();
         let type_url = "types.containerd.io/opencontainers/runtime-spec/1/Process".to_owned();
         let request = ExecProcessRequest {
             id: task.to_owned(),
@@ -199,13 +253,26 @@ impl Side {
             spec: MessageField::some(Any { type_url, value, ..Any::default() }),
             ..ExecProcessRequest::default()
         };
-        self.shim.client.exec(limit(), &request).map(|_| String::new())
+        self.shim.client.exec(limit(), &request).map(|_| {
+            if patient {
+                self.patient.insert(subject);
+            } else {
+                self.patient.remove(&subject);
+            }
+            String::new()
+        })
     }
 
     /// Returns when the process has got so far that the next call finds it as it
     /// will be: waiting for signals, or ended.
     fn start(&mut self, subject: Subject) -> Result<Outcome> {
         let Subject(task, id) = subject;
+        // That the task has ended and that there is no such process are both true, and which of
+        // them runc's shim says is left to chance.
+        let has_ended = matches!(self.state(Subject(task, "")), Ok((Status::STOPPED, _)));
+        if has_ended && !id.is_empty() && self.state(subject).is_err() {
+            return Ok(Ok("left out".to_owned()));
+        }
         let request =
             StartRequest { id: task.to_owned(), exec_id: id.to_owned(), ..StartRequest::default() };
         let started = match self.shim.client.start(limit(), &request) {
@@ -217,7 +284,7 @@ impl Side {
         }
         let pid = self.pids.get(&subject).copied().context("started without a process")?;
         ensure!(pid == started.pid, "{subject:?} is {pid} and then {}", started.pid);
-        if !catches_signals(pid)? {
+        if !self.patient.contains(&subject) || !is_itself(pid)? {
             let _ = self.ended(subject);
         }
         Ok(Ok(String::new()))
@@ -357,9 +424,9 @@ impl Side {
     }
 }
 
-/// Waits until a process that was started runs its script and catches signals;
-/// false if it has ended instead.
-fn catches_signals(pid: u32) -> Result<bool> {
+/// Waits until a process that was started is what it was to become, and takes signals
+/// as that does; false if it has ended instead.
+fn is_itself(pid: u32) -> Result<bool> {
     wait_until(Duration::from_secs(10), || {
         let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
             return Ok(Some(false));
@@ -369,10 +436,17 @@ fn catches_signals(pid: u32) -> Result<bool> {
         if value("State:").is_some_and(|state| state.starts_with(['Z', 'X'])) {
             return Ok(Some(false));
         }
-        // Before it is the shell it is the OCI runtime, which catches them all.
         let caught = value("SigCgt:").and_then(|mask| u64::from_str_radix(mask, 16).ok());
-        let caught = caught.is_some_and(|mask| mask & (1 << (SIGTERM - 1)) != 0);
-        Ok((value("Name:") == Some("sh") && caught).then_some(true))
+        let catches = caught.is_some_and(|mask| mask & (1 << (SIGTERM - 1)) != 0);
+        // Before it is that it is the OCI runtime, which catches all signals. An app that is
+        // started serves.
+        let is_itself = match value("Name:") {
+            Some("sh") => catches,
+            Some("sleep") => !catches,
+            Some("spinlet-runtime") => true,
+            _ => false,
+        };
+        Ok(is_itself.then_some(true))
     })
     .with_context(|| format!("process {pid} neither waits for signals nor ends"))
 }
@@ -385,8 +459,15 @@ struct Report {
     events: BTreeMap<(String, String), Vec<String>>,
 }
 
-fn run(program: &Path, calls: &[Call]) -> Result<Report> {
-    let mut side = Side::new(program)?;
+/// Whose shim performs what.
+struct Contestant {
+    program: PathBuf,
+    cast: Cast,
+    node: Option<Node>,
+}
+
+fn run(contestant: &Contestant, calls: &[Call]) -> Result<Report> {
+    let mut side = Side::new(contestant)?;
     let mut report = Report { calls: Vec::new(), events: BTreeMap::new() };
     for call in calls {
         let outcome =
@@ -482,22 +563,51 @@ fn difference(ours: &Report, runcs: &Report) -> Option<String> {
 #[test]
 fn our_shim_does_what_runcs_shim_does() -> Result<()> {
     require_root()?;
+    let program = programs()?.join("containerd-shim-spin-v2");
+    println!("{}", compare(&Contestant { program, cast: SCRIPTS, node: None }, SCRIPTS)?);
+    Ok(())
+}
+
+#[test]
+fn an_app_does_what_a_program_under_runcs_shim_does() -> Result<()> {
+    let containerd = Containerd::start(Version::V2)?;
+    let registry = Registry::start()?;
+    for (task, name) in TASKS.into_iter().zip(["hello-rust", "command"]) {
+        let image = registry.reference(name);
+        Spinlet::new()?.run(&["push", &guest(name)?.display().to_string(), &image])?;
+        containerd.pull(&image)?;
+        containerd.ctr(&["container", "create", "--runtime", RUNTIME, &image, task, "/"])?;
+    }
+    let node = Node {
+        namespace: containerd.namespace().to_owned(),
+        containerd: containerd.folder().join("containerd.sock"),
+        state: containerd.state(),
+    };
+    let program = programs()?.join("containerd-shim-spin-v2");
+    println!("{}", compare(&Contestant { program, cast: APPS, node: Some(node) }, LIKE_APPS)?);
+    Ok(())
+}
+
+/// Performs sequences with our shim and, by another cast, with runc's; tells how many.
+/// One comparison at a time: they have the same names for their containers.
+fn compare(ours: &Contestant, cast: Cast) -> Result<String> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let number = |name: &str, usual: u64| match std::env::var(name) {
         Ok(text) => text.parse().with_context(|| format!("{name} is not a number: {text}")),
         Err(_) => Ok(usual),
     };
     let (first, count) =
         (number("SPINLET_TEST_SEED", 1)?, number("SPINLET_TEST_SEQUENCES", SEQUENCES)?);
-    let ours = programs()?.join("containerd-shim-spin-v2");
-    let runcs = tool("containerd-2")?.join("containerd-shim-runc-v2");
+    let program = tool("containerd-2")?.join("containerd-shim-runc-v2");
+    let runcs = Contestant { program, cast, node: None };
     let mut different = Vec::new();
     for seed in first..first + count {
         let calls = sequence(seed);
-        let (ours, runcs) = (run(&ours, &calls)?, run(&runcs, &calls)?);
+        let (ours, runcs) = (run(ours, &calls)?, run(&runcs, &calls)?);
         check_order(&ours).with_context(|| format!("seed {seed}"))?;
         different.extend(difference(&ours, &runcs).map(|text| format!("seed {seed}\n{text}")));
     }
-    println!("{count} sequences of {CALLS} calls from seed {first} on");
     ensure!(different.is_empty(), "{}", different.join("\n\n"));
-    Ok(())
+    Ok(format!("{count} sequences of {CALLS} calls from seed {first} on"))
 }

@@ -1,5 +1,5 @@
-//! One shim without a containerd: its daemon, a client of its Task service, and
-//! the events it publishes.
+//! One shim that no containerd has started: its daemon, a client of its Task service,
+//! and the events it publishes.
 
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
@@ -26,10 +26,33 @@ use crate::workspace::images;
 /// The containerd namespace that these shims are told.
 pub const NAMESPACE: &str = "spinlet-test-calls";
 
+/// Where a shim is told that it is.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The containerd namespace.
+    pub namespace: String,
+    /// The socket of the containerd that knows its images.
+    pub containerd: PathBuf,
+    /// Our own state directory.
+    pub state: PathBuf,
+}
+
+impl Node {
+    /// Without a containerd.
+    fn without_containerd(folder: &Path) -> Self {
+        Self {
+            namespace: NAMESPACE.to_owned(),
+            containerd: folder.join("containerd.sock"),
+            state: folder.join("state"),
+        }
+    }
+}
+
 /// A shim's folder: bundles, sockets, events.
 pub struct ShimClient {
     folder: tempfile::TempDir,
     program: PathBuf,
+    node: Node,
     /// Where the shim listens.
     socket: PathBuf,
     /// The Task service.
@@ -88,21 +111,47 @@ impl ShimClient {
     /// Fails when the shim does not start.
     pub fn start(program: &Path, id: &str, script: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("spinlet-test-").tempdir()?;
+        let node = Node::without_containerd(folder.path());
+        make_bundle(folder.path(), id, script)?;
+        Self::start_in(folder, program, id, node)
+    }
+
+    /// Starts a shim for a container `id` that is never made, on a node with a
+    /// containerd.
+    ///
+    /// # Errors
+    /// Fails when the shim does not start.
+    pub fn start_on(node: Node, program: &Path, id: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("spinlet-test-").tempdir()?;
+        make_bundle(folder.path(), id, "")?;
+        Self::start_in(folder, program, id, node)
+    }
+
+    fn start_in(folder: tempfile::TempDir, program: &Path, id: &str, node: Node) -> Result<Self> {
         let published = Arc::new(Mutex::new(Vec::new()));
         let socket = format!("unix://{}", folder.path().join("events").display());
         let recorder = Arc::new(Recorder(Arc::clone(&published)));
         let mut events = Server::new().bind(&socket)?.register_service(create_events(recorder));
         events.start()?;
-        let log = log_in(&make_bundle(folder.path(), id, script)?)?;
+        let log = log_in(&folder.path().join(id))?;
         let answer = folder.path().join("answer");
-        let mut start = start_command(program, folder.path(), id)?;
+        let mut start = start_command_on(&node, program, folder.path(), id)?;
         let status = start.stdout(fs::File::create(&answer)?.into_parts().0).status()?;
         ensure!(status.success(), "{} does not start: {status}", program.display());
         let result = BootstrapResult::parse_from_bytes(&fs::read(answer)?)?;
         let client = TaskClient::new(Client::connect(&result.address)?);
         let program = program.to_owned();
         let socket = PathBuf::from(result.address.trim_start_matches("unix://"));
-        Ok(Self { folder, program, socket, client, events: published, _events: events, _log: log })
+        Ok(Self {
+            folder,
+            program,
+            node,
+            socket,
+            client,
+            events: published,
+            _events: events,
+            _log: log,
+        })
     }
 
     /// The bundle of a container, which is made if it is new.
@@ -111,6 +160,15 @@ impl ShimClient {
     /// Fails when its files cannot be written.
     pub fn bundle(&self, id: &str, script: &str) -> Result<PathBuf> {
         make_bundle(self.folder.path(), id, script)
+    }
+
+    /// The bundle of a container whose image is an app: its root filesystem is empty.
+    ///
+    /// # Errors
+    /// Fails when its files cannot be written.
+    pub fn app_bundle(&self, id: &str, arguments: &[&str]) -> Result<PathBuf> {
+        let rootfs = self.folder.path().join(id).join("rootfs");
+        write_bundle(self.folder.path(), id, &rootfs, &program(arguments))
     }
 
     /// All events so far.
@@ -145,7 +203,7 @@ impl ShimClient {
     /// # Errors
     /// Fails when that does.
     pub fn clean_up(&self, id: &str) -> Result<()> {
-        clean_up(&self.program, self.folder.path(), id)
+        clean_up_on(&self.node, &self.program, self.folder.path(), id)
     }
 }
 
@@ -182,17 +240,21 @@ fn log_in(bundle: &Path) -> Result<fs::File> {
 /// # Errors
 /// Fails when the parameters cannot be written.
 pub fn start_command(program: &Path, folder: &Path, id: &str) -> Result<Command> {
+    start_command_on(&Node::without_containerd(folder), program, folder, id)
+}
+
+fn start_command_on(node: &Node, program: &Path, folder: &Path, id: &str) -> Result<Command> {
     let parameters = BootstrapParams {
         instance_id: id.to_owned(),
-        namespace: NAMESPACE.to_owned(),
+        namespace: node.namespace.clone(),
         containerd_ttrpc_address: folder.join("events").display().to_string(),
-        containerd_grpc_address: folder.join("containerd.sock").display().to_string(),
+        containerd_grpc_address: node.containerd.display().to_string(),
         containerd_binary: "/bin/true".to_owned(),
         ..BootstrapParams::default()
     };
     let input = folder.join("parameters");
     fs::write(&input, parameters.write_to_bytes()?)?;
-    let mut command = shim_command(program, folder, id);
+    let mut command = shim_command(node, program, folder, id);
     command.arg("start").current_dir(folder.join(id));
     command.stdin(fs::File::open(&input)?.into_parts().0).stdout(Stdio::null());
     Ok(command)
@@ -203,7 +265,11 @@ pub fn start_command(program: &Path, folder: &Path, id: &str) -> Result<Command>
 /// # Errors
 /// Fails when the program does.
 pub fn clean_up(program: &Path, folder: &Path, id: &str) -> Result<()> {
-    let mut command = shim_command(program, folder, id);
+    clean_up_on(&Node::without_containerd(folder), program, folder, id)
+}
+
+fn clean_up_on(node: &Node, program: &Path, folder: &Path, id: &str) -> Result<()> {
+    let mut command = shim_command(node, program, folder, id);
     let bundle = folder.join(id);
     command.arg("-bundle").arg(&bundle).arg("delete").current_dir(&bundle);
     let output = command.stdin(Stdio::null()).output()?;
@@ -212,14 +278,14 @@ pub fn clean_up(program: &Path, folder: &Path, id: &str) -> Result<()> {
     Ok(())
 }
 
-fn shim_command(program: &Path, folder: &Path, id: &str) -> Command {
+fn shim_command(node: &Node, program: &Path, folder: &Path, id: &str) -> Command {
     let mut command = Command::new(program);
     command
-        .args(["-namespace", NAMESPACE, "-id", id, "-publish-binary", "/bin/true"])
+        .args(["-namespace", &node.namespace, "-id", id, "-publish-binary", "/bin/true"])
         .arg("-address")
-        .arg(folder.join("containerd.sock"))
+        .arg(&node.containerd)
         .env("TTRPC_ADDRESS", folder.join("events"))
-        .env("SPINLET_STATE_DIR", folder.join("state"));
+        .env("SPINLET_STATE_DIR", &node.state);
     command
 }
 
@@ -242,11 +308,6 @@ impl Random {
 /// # Errors
 /// Fails when the image is not built or a file cannot be written.
 pub fn make_bundle(folder: &Path, id: &str, script: &str) -> Result<PathBuf> {
-    let bundle = folder.join(id);
-    if bundle.join("config.json").exists() {
-        return Ok(bundle);
-    }
-    fs::create_dir_all(bundle.join("rootfs"))?;
     let layer = folder.join("layer");
     if !layer.exists() {
         fs::create_dir_all(&layer)?;
@@ -254,19 +315,28 @@ pub fn make_bundle(folder: &Path, id: &str, script: &str) -> Result<PathBuf> {
         untar.arg("-xf").arg(images()?.join("busybox.tar")).arg("-C").arg(&layer);
         output_of(&mut untar, Duration::from_secs(20))?;
     }
+    write_bundle(folder, id, &layer, &process(script))
+}
+
+fn write_bundle(folder: &Path, id: &str, rootfs: &Path, process: &Value) -> Result<PathBuf> {
+    let bundle = folder.join(id);
+    if bundle.join("config.json").exists() {
+        return Ok(bundle);
+    }
+    fs::create_dir_all(bundle.join("rootfs"))?;
     symlink("/nonexistent", bundle.join("work"))?;
     let mut file = fs::File::create(bundle.join("config.json"))?;
-    file.write_all(spec(id, &layer, script).to_string().as_bytes())?;
+    file.write_all(spec(id, rootfs, process).to_string().as_bytes())?;
     Ok(bundle)
 }
 
 /// A container with its own namespaces, all others of this machine's.
-fn spec(id: &str, rootfs: &Path, script: &str) -> Value {
+fn spec(id: &str, rootfs: &Path, process: &Value) -> Value {
     let kinds = ["pid", "ipc", "uts", "mount", "network"];
     json!({
         "ociVersion": "1.0.2",
         "annotations": { "io.kubernetes.cri.sandbox-id": "calls" },
-        "process": process(script),
+        "process": process,
         "root": { "path": rootfs },
         "hostname": id,
         "mounts": [
@@ -283,10 +353,15 @@ fn spec(id: &str, rootfs: &Path, script: &str) -> Value {
 
 /// An OCI process that runs a script.
 pub fn process(script: &str) -> Value {
+    program(&["/bin/sh", "-c", script])
+}
+
+/// An OCI process with these arguments.
+pub fn program(arguments: &[&str]) -> Value {
     json!({
         "cwd": "/",
         "user": { "uid": 0, "gid": 0 },
-        "args": ["/bin/sh", "-c", script],
+        "args": arguments,
         "env": ["PATH=/bin"],
         "capabilities": { "bounding": ["CAP_KILL"], "effective": ["CAP_KILL"],
                           "permitted": ["CAP_KILL"] },

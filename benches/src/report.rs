@@ -250,7 +250,7 @@ impl Results {
                 },
                 slope(line(|sample| sample.available_bytes as f64)),
                 two_digits(pss.map(|line| line.fixed)),
-                last.idle_switches.to_string(),
+                two_digits(last.idle_switches),
                 self.parity(&info.name),
             ]);
         }

@@ -82,8 +82,9 @@ pub(crate) struct MemorySample {
     pub(crate) available_bytes: i64,
     /// How many of them answer.
     pub(crate) answering: usize,
-    /// Context switches of all their processes in one second without requests.
-    pub(crate) idle_switches: u64,
+    /// Context switches of all their processes in a second, once they have been without
+    /// requests for a while; counted at the largest number of replicas only.
+    pub(crate) idle_switches: Option<f64>,
 }
 
 /// What one start has used, with containerd's and without `ctr`'s share.

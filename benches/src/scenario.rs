@@ -8,7 +8,9 @@ mod replicas;
 mod settled;
 mod starts;
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,6 +22,9 @@ use crate::random::Random;
 use crate::results::Results;
 use crate::start::Stage;
 
+/// How often progress is said where no bar can be drawn.
+const TOLD_EVERY: Duration = Duration::from_secs(15);
+
 /// Everything a scenario works with.
 pub(crate) struct Context<'a> {
     pub(crate) stage: &'a Stage,
@@ -30,6 +35,7 @@ pub(crate) struct Context<'a> {
     pub(crate) progress: ProgressBar,
     interrupted: &'static AtomicBool,
     number: usize,
+    told: Instant,
 }
 
 impl<'a> Context<'a> {
@@ -41,13 +47,15 @@ impl<'a> Context<'a> {
         results: Results,
     ) -> Self {
         let progress = ProgressBar::no_length();
-        let template = "{spinner} {prefix} {wide_bar} {pos}/{len}  {msg}  {elapsed}";
+        let template =
+            "{spinner} {prefix} {wide_bar} {pos}/{len}  {msg}  {elapsed}, about {eta} more";
         if let Ok(style) = ProgressStyle::with_template(template) {
             progress.set_style(style);
         }
         let random = Random::new(arguments.seed);
         let interrupted = interrupt::flag();
-        Self { stage, contenders, arguments, random, results, progress, interrupted, number: 0 }
+        let (number, told) = (0, Instant::now());
+        Self { stage, contenders, arguments, random, results, progress, interrupted, number, told }
     }
 
     /// Runs a scenario.
@@ -68,8 +76,8 @@ impl<'a> Context<'a> {
 
     /// Begins a part of so many steps.
     fn steps(&self, count: usize) {
+        self.progress.reset();
         self.progress.set_length(count as u64);
-        self.progress.set_position(0);
     }
 
     /// Ends a step.
@@ -77,9 +85,18 @@ impl<'a> Context<'a> {
     /// # Errors
     /// Fails when the run shall end: what was started is then removed on the way
     /// out.
-    fn step(&self, message: &str) -> Result<()> {
+    fn step(&mut self, message: &str) -> Result<()> {
         self.progress.inc(1);
         self.progress.set_message(message.to_owned());
+        if self.progress.is_hidden() && self.told.elapsed() >= TOLD_EVERY {
+            self.told = Instant::now();
+            let bar = &self.progress;
+            let (done, all) = (bar.position(), bar.length().unwrap_or_default());
+            let (prefix, left) = (bar.prefix(), bar.eta().as_secs());
+            let line = format!("{prefix} {done} of {all}, about {left} s more: {message}\n");
+            // Who does not read it misses nothing of the results.
+            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        }
         ensure!(!self.interrupted.load(Ordering::Relaxed), "interrupted");
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Memory and start time of replica after replica.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -16,8 +16,12 @@ use crate::start::Replica;
 /// What a replica has done before it is counted: it has answered once and had
 /// this long to settle.
 const SETTLE: Duration = Duration::from_secs(1);
-/// How long the wake-ups of idle replicas are counted.
-const IDLE: Duration = Duration::from_secs(1);
+/// How long the largest number of replicas has had no request before its wake-ups are
+/// counted: threads that wait for more to do end after ten seconds, and reading the
+/// memory of so many has taken its time.
+const QUIET: Duration = Duration::from_secs(15);
+/// How long they are counted.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// For each contender that serves: starts up to the largest number of replicas and
 /// takes a sample at each of the numbers.
@@ -58,7 +62,10 @@ fn grow(
             return Ok(());
         }
         if context.arguments.replicas.contains(&number) {
-            let sample = sample_of(context, contender, replicas, &before)?;
+            let mut sample = sample_of(context, contender, replicas, &before)?;
+            if number == largest {
+                sample.idle_switches = Some(idle_switches(context, replicas)?);
+            }
             context.results.memory.push(sample);
         }
     }
@@ -79,10 +86,7 @@ fn sample_of(
 ) -> Result<MemorySample> {
     let answering = replicas.iter().filter(|r| probe::ask(r.address).is_some()).count();
     std::thread::sleep(SETTLE);
-    let ids: Vec<String> = replicas.iter().map(|replica| replica.id.clone()).collect();
-    let first: Usage = usage(context, &ids)?;
-    std::thread::sleep(IDLE);
-    let Usage { processes, threads, pss, private, switches } = usage(context, &ids)?;
+    let Usage { processes, threads, pss, private, .. } = usage(context, &ids(replicas))?;
     let kernel = context.stage.group.kernel_memory().zip(before.kernel);
     let difference = |now: u64, before: u64| now as i64 - before as i64;
     Ok(MemorySample {
@@ -95,6 +99,20 @@ fn sample_of(
         kernel_bytes: kernel.map(|(now, before)| difference(now, before)),
         available_bytes: difference(before.available, meminfo("MemAvailable")),
         answering,
-        idle_switches: switches.saturating_sub(first.switches),
+        idle_switches: None,
     })
+}
+
+/// The context switches of all replicas in a second without a request.
+fn idle_switches(context: &Context<'_>, replicas: &[Replica]) -> Result<f64> {
+    let ids = ids(replicas);
+    std::thread::sleep(QUIET);
+    let (before, begun) = (usage(context, &ids)?.switches, Instant::now());
+    std::thread::sleep(IDLE);
+    let switches = usage(context, &ids)?.switches.saturating_sub(before);
+    Ok(switches as f64 / begun.elapsed().as_secs_f64())
+}
+
+fn ids(replicas: &[Replica]) -> Vec<String> {
+    replicas.iter().map(|replica| replica.id.clone()).collect()
 }

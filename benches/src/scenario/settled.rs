@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::Context;
 use crate::contender::Contender;
 use crate::load::Load;
 use crate::memory::{self, Usage};
 use crate::results::SettledSample;
+use crate::start::Replica;
 
 /// Requests that are in flight at the same time.
 const CONCURRENT: u64 = 200;
@@ -22,21 +23,23 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
         context.contenders.iter().filter(|contender| contender.serves()).collect();
     context.steps(contenders.len());
     for contender in contenders {
-        // Beside another one: what both have mapped is then not the private memory of either.
-        let ids = [context.next_id(), context.next_id()];
-        let mut replicas = Vec::new();
-        let mut address = None;
-        for id in &ids {
-            let (sample, replica, _) = context.stage.start("settled", contender, id)?;
-            address = Some(replica.address);
+        // Beside another one that has had the same: what both have mapped is then not the
+        // private memory of either.
+        let (mut replicas, mut serve) = (Vec::new(), true);
+        for _ in 0..2 {
+            let id = context.next_id();
+            let (sample, replica, _) = context.stage.start("settled", contender, &id)?;
             replicas.push(replica);
             if let Some(failure) = sample.failure {
                 context.note(format!("{} has no burst: {failure}", contender.name));
-                address = None;
+                serve = false;
                 break;
             }
         }
-        let measured = address.map(|address| measure(context, contender, &ids, address));
+        let measured = match replicas.as_slice() {
+            [neighbour, replica] if serve => Some(measure(context, contender, neighbour, replica)),
+            _ => None,
+        };
         for replica in replicas {
             context.stage.remove(replica)?;
         }
@@ -56,17 +59,19 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
 fn measure(
     context: &Context<'_>,
     contender: &Contender,
-    ids: &[String],
-    address: std::net::SocketAddr,
+    neighbour: &Replica,
+    replica: &Replica,
 ) -> Result<SettledSample> {
-    let loaded = ids.last().context("no replica")?;
     let usage = || -> Result<Usage> {
-        Ok(memory::of_processes(context.stage.group.replica(loaded)?.pids()?))
+        Ok(memory::of_processes(context.stage.group.replica(&replica.id)?.pids()?))
     };
+    let time = Duration::from_secs(context.arguments.seconds);
+    let load =
+        |replica: &Replica| Load { rate: None, connections: CONCURRENT, time }.run(replica.address);
+    load(neighbour)?;
     std::thread::sleep(SETTLE);
     let before = usage()?;
-    let time = Duration::from_secs(context.arguments.seconds);
-    let step = Load { rate: None, connections: CONCURRENT, time }.run(address)?;
+    let step = load(replica)?;
     let burst = usage()?;
     std::thread::sleep(Duration::from_secs(context.arguments.idle));
     Ok(SettledSample {

@@ -90,13 +90,18 @@ network() {
 	EOF
 }
 
+# images_from HOST ADDRESS: images of the host come from there and from nowhere else.
+# containerd 1.7 wants both lines.
+images_from() {
+    mkdir -p "/etc/containerd/certs.d/$1"
+    printf 'server = "http://%s"\n[host."http://%s"]\n' "$2" "$2" >"/etc/containerd/certs.d/$1/hosts.toml"
+}
+
 # Every image comes from the registry of this cluster, whatever its name. A root
 # without CAP_SYS_RESOURCE may not protect the pause container from the OOM killer.
 containerd_configuration() {
-    mkdir -p /etc/containerd/certs.d/_default
-    printf '[host."http://%s"]\n' "$registry" >/etc/containerd/certs.d/_default/hosts.toml
-    mkdir -p "/etc/containerd/certs.d/$private_registry"
-    printf 'server = "http://%s"\n' "$private_registry" >"/etc/containerd/certs.d/$private_registry/hosts.toml"
+    images_from _default "$registry"
+    images_from "$private_registry" "$private_registry"
     if [ "${containerd##*-}" = 1.7 ]; then
         cat >/etc/containerd/config.toml <<-'EOF'
 			# The administrator's own file.

@@ -120,6 +120,7 @@ fn an_app_of_the_rust_sdk_5_routes_stores_and_sends() -> Result<()> {
     app.expect_of("POST", "/sql", "SELECT * FROM u", (500, "no such table: u"))?;
     let upstream = format!("/fetch?http://{}/", app.upstream);
     app.expect(&upstream, (203, "from upstream"))?;
+    app.expect("/fetch?/no/such/path", (404, ""))?;
     app.expect("/fetch?http://127.0.0.2:80/", (500, "HttpRequestDenied"))
 }
 
@@ -197,6 +198,7 @@ fn python(app: &App) -> Result<()> {
     app.expect("/environment?name=PATH", (200, "none"))?;
     app.expect("/file?path=/data/greeting.txt", (200, "served from a file"))?;
     app.sends_requests((500, "HttpRequestDenied"))?;
+    app.expect("/fetch?url=/no/such/path", (404, ""))?;
     app.prints("/print")?;
     app.expect("/raise", (500, ""))?;
     app.served.wait_for_output("ValueError: raised on request")

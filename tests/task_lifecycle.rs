@@ -6,7 +6,6 @@
 )]
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -15,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
 use integration_tests::artifact;
+use integration_tests::code_cache::cache_entries;
 use integration_tests::containerd::{Containerd, RUNTIME, Version};
 use integration_tests::http::{self, Connection};
 use integration_tests::leak_check::Traces;
@@ -288,20 +288,6 @@ fn twenty_starts_at_once_compile_once(version: Version) -> Result<()> {
         assert_eq!(containerd.stop(&format!("app-{number}"), "SIGTERM")?, 0);
     }
     before.nothing_new(&containerd)
-}
-
-/// Name and inode of every compiled component in a state directory.
-fn cache_entries(state: &Path) -> Vec<(String, u64)> {
-    use std::os::unix::fs::DirEntryExt as _;
-    let read = |folder: &Path| -> Vec<fs::DirEntry> {
-        fs::read_dir(folder).map(|all| all.filter_map(Result::ok).collect()).unwrap_or_default()
-    };
-    read(&state.join("cache"))
-        .iter()
-        .flat_map(|folder| read(&folder.path()))
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.ino()))
-        .filter(|(name, _)| name.len() == 64)
-        .collect()
 }
 
 fn a_restart_of_containerd_is_not_noticed_by_clients(version: Version) -> Result<()> {

@@ -29,7 +29,16 @@ const EDGES: &[(&str, &[&str])] = &[
     ("container", &[]),
     (
         "containerd-shim-spin",
-        &["container", "containerd-task", "control", "oci-runtime", "payload", "process-setup"],
+        &[
+            "artifact",
+            "container",
+            "containerd-task",
+            "content-store",
+            "control",
+            "oci-runtime",
+            "payload",
+            "process-setup",
+        ],
     ),
     ("containerd-task", &[]),
     ("content-store", &["app", "artifact"]),

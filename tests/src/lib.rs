@@ -6,6 +6,7 @@
 //! the command that installs it; nothing is skipped.
 
 pub mod artifact;
+pub mod code_cache;
 pub mod containerd;
 pub mod cri;
 pub mod http;

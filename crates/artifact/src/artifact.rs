@@ -114,6 +114,20 @@ impl Artifact {
         })
     }
 
+    /// What the compiler is handed for the components that triggers name, each
+    /// content once, with the id of a component that is made of it.
+    pub fn code(&self) -> BTreeMap<Digest, (&str, CompilerInput<'_>)> {
+        let mut code = BTreeMap::new();
+        for trigger in &self.app.triggers {
+            let Some(id) = trigger.component() else { continue };
+            let Some(content) = self.components.get(id) else { continue };
+            let Some(component) = self.app.component(id) else { continue };
+            let input = content.compiler_input(component);
+            code.entry(input.digest()).or_insert((id, input));
+        }
+        code
+    }
+
     /// Makes `wasm`, into which everything is composed, the Wasm of component `id`.
     pub fn set_composed(&mut self, id: &str, wasm: Blob) {
         self.app.set_composed(id);

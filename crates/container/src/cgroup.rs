@@ -10,7 +10,9 @@
 //! would make it, below the slice that the kubelet has had systemd make. systemd
 //! is not asked for a scope unit.
 
+mod ending;
 mod error;
+mod freezer;
 mod layout;
 mod oom;
 mod settings;
@@ -22,7 +24,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use oci_spec::runtime::LinuxResources;
-use rustix::process::{Pid, Signal, kill_process};
 
 use layout::Hierarchies;
 use settings::Setting;
@@ -267,116 +268,6 @@ impl Cgroup {
         }
     }
 
-    /// Stops all processes in it and waits, for at most 2 s, until they stand
-    /// still. Blocks the thread.
-    ///
-    /// # Errors
-    /// [`CgroupError::NotFrozen`] when they do not; they are let go again.
-    pub fn freeze(&self) -> Result<(), CgroupError> {
-        self.set_frozen(true)?;
-        let folder = self.freezer_folder()?;
-        let frozen = || match &self.folders {
-            Folders::V1(_) => fs_err::read_to_string(folder.join("freezer.state"))
-                .is_ok_and(|state| state.trim() == "FROZEN"),
-            Folders::V2(_) => stats::pairs(Some(folder), "cgroup.events").get("frozen") == Some(&1),
-        };
-        if wait_until(frozen) {
-            return Ok(());
-        }
-        self.set_frozen(false)?;
-        Err(CgroupError::NotFrozen(folder.to_owned()))
-    }
-
-    /// Lets all processes in it run on.
-    ///
-    /// # Errors
-    /// Fails when there is no freezer controller or the cgroup does not exist.
-    pub fn thaw(&self) -> Result<(), CgroupError> {
-        self.set_frozen(false)
-    }
-
-    fn set_frozen(&self, frozen: bool) -> Result<(), CgroupError> {
-        let folder = self.freezer_folder()?;
-        match (&self.folders, frozen) {
-            (Folders::V1(_), true) => write(folder, "freezer.state", "FROZEN"),
-            (Folders::V1(_), false) => write(folder, "freezer.state", "THAWED"),
-            (Folders::V2(_), true) => write(folder, "cgroup.freeze", "1"),
-            (Folders::V2(_), false) => write(folder, "cgroup.freeze", "0"),
-        }
-    }
-
-    fn freezer_folder(&self) -> Result<&Path, CgroupError> {
-        self.controller("freezer").ok_or_else(|| CgroupError::NoController {
-            controller: "freezer".to_owned(),
-            file: "freezer.state".to_owned(),
-        })
-    }
-
-    /// Kills every process in it, frozen or not, and waits, for at most 2 s,
-    /// until none is left. One that does not exist has none. Blocks the thread.
-    ///
-    /// # Errors
-    /// [`CgroupError::NotKilled`] when some are left.
-    pub fn kill_all(&self) -> Result<(), CgroupError> {
-        let at_once = match &self.folders {
-            Folders::V2(folder) => write(&folder.path, "cgroup.kill", "1").is_ok(),
-            Folders::V1(_) => false,
-        };
-        let mut failure = None;
-        let empty = wait_until(|| match self.pids() {
-            Ok(pids) if pids.is_empty() => true,
-            Ok(pids) => {
-                if !at_once {
-                    pids.iter().filter_map(|pid| Pid::from_raw(*pid)).for_each(|pid| {
-                        // One that has ended meanwhile is what is wanted.
-                        let _ = kill_process(pid, Signal::KILL);
-                    });
-                    // The frozen do not die.
-                    let _ = self.thaw();
-                }
-                false
-            }
-            Err(error) => {
-                failure = Some(error);
-                true
-            }
-        });
-        match failure {
-            Some(error) => Err(error),
-            None if empty => Ok(()),
-            None => Err(CgroupError::NotKilled {
-                path: self.process_folder().to_owned(),
-                left: self.pids()?.len(),
-            }),
-        }
-    }
-
-    /// Removes it, with empty cgroups below it. Waits, for at most 2 s, while the
-    /// kernel still finds it busy. One that does not exist is removed already.
-    /// Blocks the thread.
-    ///
-    /// # Errors
-    /// Fails when processes are left in it.
-    pub fn remove(&self) -> Result<(), CgroupError> {
-        let mut result = Ok(());
-        for folder in self.all() {
-            let mut last = None;
-            let removed = wait_until(|| match remove_tree(&folder.path) {
-                Ok(()) => true,
-                Err(error) => {
-                    // EBUSY: a process that is about to be gone.
-                    let over = error.kind() != ErrorKind::ResourceBusy;
-                    last = Some(error);
-                    over
-                }
-            });
-            if let Some(error) = last.filter(|_| !removed || folder.path.exists()) {
-                result = Err(CgroupError::Remove(error));
-            }
-        }
-        result
-    }
-
     fn all(&self) -> impl Iterator<Item = &Folder> {
         match &self.folders {
             Folders::V1(folders) => folders.iter(),
@@ -473,23 +364,6 @@ fn inherit_cpuset(folder: &Folder) -> Result<(), CgroupError> {
     Ok(())
 }
 
-fn remove_tree(folder: &Path) -> std::io::Result<()> {
-    let entries = match fs_err::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if is_gone(&error) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path())?;
-        }
-    }
-    match fs_err::remove_dir(folder) {
-        Err(error) if !is_gone(&error) => Err(error),
-        _ => Ok(()),
-    }
-}
-
 fn is_gone(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::NotFound
         || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
@@ -512,79 +386,4 @@ fn wait_until(mut done: impl FnMut() -> bool) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A version 2 hierarchy made of ordinary files.
-    struct Fake {
-        folder: tempfile::TempDir,
-        cgroup: Cgroup,
-    }
-
-    impl Fake {
-        fn v2() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let mounts = format!("1 1 0:1 / {} rw - cgroup2 none rw", folder.path().display());
-            let layout = Layout::parse(&mounts, "0::/").unwrap();
-            let cgroup = Cgroup::at(&layout, Some(Path::new("/pod/c1")), "c1").unwrap();
-            fs_err::create_dir_all(folder.path().join("pod/c1")).unwrap();
-            Self { folder, cgroup }
-        }
-
-        fn file(&self, name: &str) -> PathBuf {
-            self.folder.path().join("pod/c1").join(name)
-        }
-    }
-
-    #[test]
-    fn limits_are_written_to_their_files() {
-        let fake = Fake::v2();
-        for file in ["memory.max", "pids.max", "cgroup.procs"] {
-            fs_err::write(fake.file(file), "").unwrap();
-        }
-        let resources = serde_json::json!({"memory": {"limit": 9}, "pids": {"limit": 3}});
-        let resources: LinuxResources = serde_json::from_value(resources).unwrap();
-        fake.cgroup.create(Some(&resources)).unwrap();
-        assert_eq!(fs_err::read_to_string(fake.file("memory.max")).unwrap(), "9");
-        assert_eq!(fs_err::read_to_string(fake.file("pids.max")).unwrap(), "3");
-    }
-
-    #[test]
-    fn a_limit_without_its_controller_is_an_error_that_names_it() {
-        let fake = Fake::v2();
-        let resources = serde_json::json!({"pids": {"limit": 3}});
-        let resources: LinuxResources = serde_json::from_value(resources).unwrap();
-        let error = fake.cgroup.create(Some(&resources)).unwrap_err();
-        assert_eq!(error.to_string(), "cannot set pids.max: the pids controller is not available");
-        assert!(!fake.folder.path().join("pod/c1").exists(), "removed again");
-    }
-
-    #[test]
-    fn a_cgroup_with_processes_in_it_is_not_taken_over() {
-        let fake = Fake::v2();
-        fs_err::write(fake.file("cgroup.procs"), "17\n").unwrap();
-        let error = fake.cgroup.create(None).unwrap_err();
-        assert!(matches!(error, CgroupError::Populated(_)));
-        assert!(fake.file("cgroup.procs").exists(), "left alone");
-    }
-
-    #[test]
-    fn a_cgroup_that_does_not_exist_has_no_processes_and_is_removed_already() {
-        let fake = Fake::v2();
-        fs_err::remove_dir(fake.folder.path().join("pod/c1")).unwrap();
-        assert_eq!(fake.cgroup.pids().unwrap(), Vec::<i32>::new());
-        fake.cgroup.kill_all().unwrap();
-        fake.cgroup.remove().unwrap();
-    }
-
-    #[test]
-    fn out_of_memory_kills_are_counted_once() {
-        let fake = Fake::v2();
-        fs_err::write(fake.file("memory.events"), "oom_kill 1\n").unwrap();
-        let mut watch = fake.cgroup.watch_oom().unwrap();
-        assert_eq!(watch.new_kills().unwrap(), 0, "what happened before does not count");
-        fs_err::write(fake.file("memory.events"), "oom_kill 3\n").unwrap();
-        assert_eq!(watch.new_kills().unwrap(), 2);
-        assert_eq!(watch.new_kills().unwrap(), 0);
-    }
-}
+mod tests;

@@ -80,6 +80,13 @@ impl Drop for KillOnDrop {
 }
 
 impl Compilers {
+    /// The compilers of this node, whose state is in `state_dir`.
+    pub(crate) fn of_node(state_dir: &Path, layout: Layout) -> Self {
+        let programs = state_dir.to_owned();
+        let locate = move || Ok(payload::locate(&programs, "spinlet-compiler")?);
+        Self::new(Arc::new(locate), &cache_dir(state_dir), Some(layout))
+    }
+
     /// Compilers that write to `cache_dir`.
     pub(crate) fn new(locate: Locate, cache_dir: &Path, layout: Option<Layout>) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -207,6 +214,11 @@ impl Launcher {
             }
         }
     }
+}
+
+/// The node's cache of compiled code.
+pub(crate) fn cache_dir(state_dir: &Path) -> PathBuf {
+    state_dir.join("cache")
 }
 
 fn low_share() -> Option<LinuxResources> {

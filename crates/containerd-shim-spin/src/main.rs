@@ -2,13 +2,15 @@
 //!
 //! containerd runs this program to start, describe and clean up after a shim;
 //! `start` runs it once more as the daemon that serves one pod, and the daemon once
-//! more to hold the namespaces of a pod without a pause container. It contains no
+//! more to hold the namespaces of a pod without a pause container. A node's
+//! administrator can have it compile apps as their images are pulled. It contains no
 //! wasm engine: each Spin container is a runtime process of its own.
 
 mod compilers;
 mod container_process;
 mod conversation;
 mod features;
+mod image_compiler;
 mod linux_container;
 mod linux_workload;
 mod memory_watch;
@@ -66,6 +68,11 @@ fn run(clock: Clock, arguments: &[OsString]) -> anyhow::Result<()> {
         && action == pod_holder::ACTION
     {
         return pod_holder::hold(folder.as_ref());
+    }
+    if let [action, socket, namespace] = arguments
+        && action == image_compiler::ACTION
+    {
+        return image_compiler::run(socket.as_ref(), &namespace.to_string_lossy());
     }
     match Invocation::parse(arguments)? {
         Invocation::Info => {

@@ -12,7 +12,7 @@ use containerd_task::{Bundle, CreateRequest, Error, Stdio, StdioHold};
 use control::{AppSource, Phase, RunSpec, Sandbox};
 use tokio_util::sync::CancellationToken;
 
-use crate::compilers::Compilers;
+use crate::compilers::{Compilers, cache_dir};
 use crate::container_process::{blocking, clear, start_runtime};
 use crate::memory_watch::MemoryWatch;
 use crate::phases::{Clock, phase_since, shim_phase};
@@ -43,10 +43,7 @@ impl SpinWorkload {
     ) -> anyhow::Result<Self> {
         let layout = Layout::detect().context("cannot make cgroups for containers")?;
         let state_dir = settings.state_dir;
-        let for_compiler = state_dir.clone();
-        let locate = move || Ok(payload::locate(&for_compiler, "spinlet-compiler")?);
-        let compilers =
-            Compilers::new(Arc::new(locate), &cache_dir(&state_dir), Some(layout.clone()));
+        let compilers = Compilers::of_node(&state_dir, layout.clone());
         Ok(Self {
             containerd: flags.address.strip_prefix("unix://").unwrap_or(&flags.address).into(),
             namespace: flags.namespace.clone(),
@@ -171,10 +168,6 @@ impl SpinWorkload {
 async fn closed(hold: StdioHold, error: Error) -> Refusal {
     hold.close().await;
     Refusal::Failed(error)
-}
-
-fn cache_dir(state_dir: &Path) -> PathBuf {
-    state_dir.join("cache")
 }
 
 /// containerd's root directory: the bundle's `work` link leads to

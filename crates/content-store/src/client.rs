@@ -24,6 +24,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 const NAMESPACE_HEADER: &str = "containerd-namespace";
 
 /// A connection to containerd.
+#[derive(Clone)]
 pub(crate) struct Client {
     grpc: Grpc<Channel>,
     namespace: MetadataValue<Ascii>,
@@ -73,12 +74,28 @@ impl Client {
                     ContentStoreError::Image { image: image.to_owned(), source: status }
                 }
             })?;
-        let target = answer.image.and_then(|image| image.target).unwrap_or_default();
-        let invalid =
-            || ContentStoreError::Target { image: image.to_owned(), digest: target.digest.clone() };
-        let digest = target.digest.parse().map_err(|_| invalid())?;
-        let size = u64::try_from(target.size).map_err(|_| invalid())?;
-        Ok(Descriptor::new(target.media_type.clone(), digest, size))
+        descriptor(image, answer.image.and_then(|image| image.target))
+    }
+
+    /// Names of all images of the namespace.
+    pub(crate) async fn images(&mut self) -> Result<Vec<String>, ContentStoreError> {
+        let answer: wire::ListImagesResponse = self
+            .call(method::LIST_IMAGES, wire::ListImagesRequest {})
+            .await
+            .map_err(ContentStoreError::Images)?;
+        Ok(answer.images.into_iter().map(|image| image.name).collect())
+    }
+
+    /// What happens to images of the namespace from now on. containerd does not
+    /// answer before something does.
+    pub(crate) async fn image_events(
+        &mut self,
+        namespace: &str,
+    ) -> Result<Streaming<wire::Envelope>, ContentStoreError> {
+        let filter = |topic| format!("topic=={topic:?},namespace=={namespace:?}");
+        let filters = ["/images/create", "/images/update"].map(filter).to_vec();
+        let request = wire::SubscribeRequest { filters };
+        self.stream(method::SUBSCRIBE, request).await.map_err(ContentStoreError::Images)
     }
 
     /// The folder of the content store, if it is containerd's own kind.
@@ -107,7 +124,8 @@ impl Client {
         let digest = descriptor.digest;
         let failed = |source| ContentStoreError::Read { digest, source };
         let request = wire::ReadContentRequest { digest: digest.to_string() };
-        let mut stream = self.stream(method::READ_CONTENT, request).await.map_err(failed)?;
+        let mut stream: Streaming<wire::ReadContentResponse> =
+            patiently(self.stream(method::READ_CONTENT, request)).await.map_err(failed)?;
         let mut total = 0_u64;
         while let Some(answer) = patiently(stream.message()).await.map_err(failed)? {
             total += answer.data.len() as u64;
@@ -132,19 +150,16 @@ impl Client {
         Ok(patiently(answer).await?.into_inner())
     }
 
-    async fn stream<Q>(
-        &mut self,
-        path: &'static str,
-        request: Q,
-    ) -> Result<Streaming<wire::ReadContentResponse>, Status>
+    async fn stream<Q, A>(&mut self, path: &'static str, request: Q) -> Result<Streaming<A>, Status>
     where
         Q: prost::Message + Send + Sync + 'static,
+        A: prost::Message + Default + Send + Sync + 'static,
     {
         self.ready().await?;
         let request = self.addressed(request);
-        let codec = ProstCodec::<Q, wire::ReadContentResponse>::default();
+        let codec = ProstCodec::<Q, A>::default();
         let answer = self.grpc.server_streaming(request, PathAndQuery::from_static(path), codec);
-        Ok(patiently(answer).await?.into_inner())
+        Ok(answer.await?.into_inner())
     }
 
     async fn ready(&mut self) -> Result<(), Status> {
@@ -156,6 +171,19 @@ impl Client {
         request.metadata_mut().insert(NAMESPACE_HEADER, self.namespace.clone());
         request
     }
+}
+
+/// What `image` refers to, checked.
+fn descriptor(
+    image: &str,
+    target: Option<wire::Descriptor>,
+) -> Result<Descriptor, ContentStoreError> {
+    let target = target.unwrap_or_default();
+    let invalid =
+        || ContentStoreError::Target { image: image.to_owned(), digest: target.digest.clone() };
+    let digest = target.digest.parse().map_err(|_| invalid())?;
+    let size = u64::try_from(target.size).map_err(|_| invalid())?;
+    Ok(Descriptor::new(target.media_type.clone(), digest, size))
 }
 
 async fn patiently<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {

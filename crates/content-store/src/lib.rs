@@ -1,4 +1,5 @@
-//! Read a container's Spin artifact from containerd's content store.
+//! Read Spin artifacts from containerd's content store: that of a container, or those of
+//! images as they come.
 //!
 //! containerd is asked over its gRPC socket which image a container was made of
 //! and what that image refers to. The blobs themselves are read straight from the
@@ -9,6 +10,7 @@
 //! crate. Nothing is ever written to containerd.
 
 mod client;
+mod images;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,8 @@ use rustix::fs::MemfdFlags;
 use tonic::Status;
 
 use client::Client;
+
+pub use images::{Images, Pulled};
 
 /// Why a container's artifact cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +70,9 @@ pub enum ContentStoreError {
         #[source]
         source: Status,
     },
+    /// containerd does not tell which images it has, or which ones come.
+    #[error("cannot ask containerd for its images")]
+    Images(#[source] Status),
     /// The image refers to something that is no blob.
     #[error("image {image} refers to {digest:?}, which is not the digest of a blob")]
     Target {
@@ -160,10 +167,7 @@ pub async fn artifact_of(location: Location<'_>) -> Result<Option<Artifact>, Con
         Some(root) => Some(root.join("io.containerd.content.v1.content")),
         None => client.content_folder().await,
     };
-    let mut store = Store { client, files: folder.map(|folder| folder.join("blobs/sha256")) };
-    let image = store.image(&name, target).await?;
-    let blobs = store.blobs_of(&image.manifest).await?;
-    assemble(&image, &blobs).map_err(|source| ContentStoreError::Artifact { image: name, source })
+    Store::new(client, folder).artifact(name, target).await
 }
 
 /// The content store, by its files or over gRPC.
@@ -173,6 +177,23 @@ struct Store {
 }
 
 impl Store {
+    /// A store whose files are in `folder`, if they can be read.
+    fn new(client: Client, folder: Option<PathBuf>) -> Self {
+        Self { client, files: folder.map(|folder| folder.join("blobs/sha256")) }
+    }
+
+    /// The artifact that the image `name` is; none for an ordinary image.
+    async fn artifact(
+        mut self,
+        name: String,
+        target: Descriptor,
+    ) -> Result<Option<Artifact>, ContentStoreError> {
+        let image = self.image(&name, target).await?;
+        let blobs = self.blobs_of(&image.manifest).await?;
+        assemble(&image, &blobs)
+            .map_err(|source| ContentStoreError::Artifact { image: name, source })
+    }
+
     /// Follows indexes to a manifest.
     async fn image(&mut self, name: &str, target: Descriptor) -> Result<Image, ContentStoreError> {
         let mut descriptor = target;

@@ -75,8 +75,22 @@ impl Fake {
                     digest: target.digest.to_string(),
                     size: target.size as i64,
                 });
-                let image = Some(wire::Image { target });
+                let image = Some(wire::Image { name: "app".into(), target });
                 Ok(vec![wire::GetImageResponse { image }.encode_to_vec()])
+            }
+            method::LIST_IMAGES => {
+                let names = self.target.iter().map(|_| "app".to_owned());
+                let images = names.map(|name| wire::Image { name, target: None }).collect();
+                Ok(vec![wire::ListImagesResponse { images }.encode_to_vec()])
+            }
+            method::SUBSCRIBE => {
+                let filters = wire::SubscribeRequest::decode(request).unwrap().filters;
+                assert_eq!(filters[0], r#"topic=="/images/create",namespace=="k8s.io""#);
+                let events = ["app", "app@sha256:1"].map(|name| {
+                    let value = wire::ImageChanged { name: name.into() }.encode_to_vec();
+                    wire::Envelope { event: Some(wire::Event { value }) }.encode_to_vec()
+                });
+                Ok(events.to_vec())
             }
             method::PLUGINS => {
                 let root = self.folder.as_ref().map(|folder| folder.display().to_string());
@@ -126,7 +140,14 @@ impl Fake {
 
     async fn read_with(self, root: Option<&Path>) -> Result<Option<Artifact>, ContentStoreError> {
         let folder = tempfile::tempdir().unwrap();
-        let address = folder.path().join("containerd.sock");
+        let address = self.listen(folder.path());
+        let location = Location { address: &address, namespace: "k8s.io", container: "c", root };
+        artifact_of(location).await
+    }
+
+    /// Answers at a socket in `folder`.
+    fn listen(self, folder: &Path) -> PathBuf {
+        let address = folder.join("containerd.sock");
         let listener = UnixListener::bind(&address).unwrap();
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
@@ -137,8 +158,7 @@ impl Fake {
                 tokio::spawn(server.serve_connection(TokioIo::new(connection), service));
             }
         });
-        let location = Location { address: &address, namespace: "k8s.io", container: "c", root };
-        artifact_of(location).await
+        address
     }
 
     /// Writes the blobs to files as containerd does, and forgets them.
@@ -277,4 +297,45 @@ async fn nobody_at_the_socket_is_an_error_that_names_it() {
     };
     let error = artifact_of(location).await.unwrap_err().to_string();
     assert_eq!(error, "cannot connect to containerd at /nonexistent/containerd.sock");
+}
+
+#[tokio::test]
+async fn an_image_is_read_once_under_whichever_name_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = Fake::with_app().listen(folder.path());
+    let mut images = Images::connect(&address, "k8s.io").await.unwrap();
+    let mut pulled = images.pulled();
+    assert_eq!(images.names().await.unwrap(), ["app"]);
+    let artifact = images.unread_artifact("app").await.unwrap().unwrap();
+    assert_eq!(artifact.code().keys().copied().collect::<Vec<_>>(), [Digest::of(WASM)]);
+    for name in ["app", "app@sha256:1"] {
+        assert_eq!(pulled.next().await.unwrap().as_deref(), Some(name));
+        assert!(images.unread_artifact(name).await.unwrap().is_none());
+    }
+    assert_eq!(pulled.next().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_image_that_is_gone_again_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = Fake { target: None, ..Fake::with_app() }.listen(folder.path());
+    let mut images = Images::connect(&address, "k8s.io").await.unwrap();
+    assert!(images.unread_artifact("app").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_image_whose_blobs_come_later_is_read_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fake = Fake::with_app();
+    let content = tempfile::tempdir().unwrap();
+    fake.move_to_files(content.path());
+    fake.folder = Some(content.path().to_owned());
+    let late = content.path().join("blobs/sha256").join(Digest::of(WASM).to_hex());
+    let aside = content.path().join("late");
+    fs_err::rename(&late, &aside).unwrap();
+    let address = fake.listen(folder.path());
+    let mut images = Images::connect(&address, "k8s.io").await.unwrap();
+    images.unread_artifact("app").await.unwrap_err();
+    fs_err::rename(&aside, &late).unwrap();
+    assert!(images.unread_artifact("app").await.unwrap().is_some());
 }

@@ -118,11 +118,11 @@ impl Outbound {
     ) -> Result<http::Response<WasiBody>, Error> {
         let uri = request.uri();
         let scheme = uri.scheme_str().unwrap_or("https");
-        let host =
-            uri.host().filter(|host| !host.is_empty()).ok_or(Error::HttpRequestUriInvalid)?;
+        let host = uri.host().ok_or(Error::HttpRequestUriInvalid)?;
         let port = uri.port_u16();
         let allowed = self.component.allowed_hosts();
-        if host.eq_ignore_ascii_case(SELF_HOST) {
+        // Of a relative URL SDKs make one whose authority is `:80` or `:443`.
+        if host.is_empty() || host.eq_ignore_ascii_case(SELF_HOST) {
             // Requests without an authority often have no scheme either.
             if !["http", "https"].iter().any(|scheme| allowed.allows_self(scheme)) {
                 return Err(self.denied(scheme, "self", port));

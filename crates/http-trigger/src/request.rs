@@ -275,6 +275,7 @@ mod tests {
         for (uri, expected) in [
             ("http://self.alt/a/b?c", "http://127.0.0.1:3000/a/b?c"),
             ("https://self.alt", "http://127.0.0.1:3000/"),
+            ("http://:80/a", "http://127.0.0.1:3000/a"),
         ] {
             let mut parts = parts(uri, &[]);
             send_to(&mut parts, "127.0.0.1:3000".parse().unwrap());

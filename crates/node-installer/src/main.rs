@@ -1,22 +1,23 @@
 //! What the installer DaemonSet runs on each node.
 //!
-//! `run` installs, verifies, labels the node and then waits, idle, until the pod
-//! ends; `remove` takes everything back. The node's file system is mounted at
+//! `run` installs, verifies, labels the node and then, until the pod ends, has the
+//! shim compile apps as their images are pulled; `remove` takes everything back. The node's file system is mounted at
 //! `SPINLET_NODE_ROOT`, and its service manager is reached by entering the
 //! namespaces of its first process.
 
 mod enter;
+mod image_compiler;
 mod node;
 mod settings;
 mod turn;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use node_install::{
-    Cri, Distribution, Facts, InstallError, Installed, Plan, Removal, ServiceManager, Step,
+    Cri, Distribution, Facts, InstallError, Installed, Plan, Removal, SHIM, ServiceManager, Step,
 };
 use process_setup::Environment;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,7 +36,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Install, verify, label the node, and wait.
+    /// Install, verify, label the node, and compile apps as they are pulled.
     Run,
     /// Take the installation back.
     Remove,
@@ -89,8 +90,25 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     node.report_ready().await?;
     tracing::info!("the node is ready for Spin apps");
-    told_to_stop().await;
+    tokio::select! {
+        () = told_to_stop() => {}
+        () = compile_images(&settings), if settings.compile_images => {}
+    }
     Ok(())
+}
+
+/// Has the node's shim compile apps as their images are pulled; never ends.
+async fn compile_images(settings: &Settings) {
+    match on_node(settings) {
+        Ok(prefix) => {
+            let shim = Path::new(Distribution::of(&settings.root).program_folder()).join(SHIM);
+            image_compiler::keep_running(&prefix, &shim, &socket_on_node(settings)).await;
+        }
+        Err(error) => {
+            tracing::error!("{}", process_setup::chain(error.as_ref()));
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 async fn install(settings: &Settings, node: &Node) -> anyhow::Result<()> {
@@ -144,20 +162,27 @@ async fn facts(settings: &Settings) -> anyhow::Result<Facts> {
     Ok(facts)
 }
 
+/// Where this process finds containerd's socket.
 fn socket(settings: &Settings) -> PathBuf {
+    settings.root.resolve(&socket_on_node(settings))
+}
+
+fn socket_on_node(settings: &Settings) -> PathBuf {
     let default = Distribution::of(&settings.root).socket();
-    let socket = settings.socket.clone().unwrap_or_else(|| default.into());
-    settings.root.resolve(&socket)
+    settings.socket.clone().unwrap_or_else(|| default.into())
 }
 
 fn service_manager(settings: &Settings) -> anyhow::Result<ServiceManager> {
-    let prefix = if settings.root.is_own() {
-        Vec::new()
-    } else {
-        let own = std::env::current_exe().context("cannot tell this program's own file")?;
-        vec![own.display().to_string(), "enter".to_owned()]
-    };
-    Ok(ServiceManager { prefix, socket: socket(settings) })
+    Ok(ServiceManager { prefix: on_node(settings)?, socket: socket(settings) })
+}
+
+/// What comes before a command that is to run as the node's own.
+fn on_node(settings: &Settings) -> anyhow::Result<Vec<String>> {
+    if settings.root.is_own() {
+        return Ok(Vec::new());
+    }
+    let own = std::env::current_exe().context("cannot tell this program's own file")?;
+    Ok(vec![own.display().to_string(), "enter".to_owned()])
 }
 
 async fn remove(settings: Settings) -> anyhow::Result<()> {

@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) shim: PathBuf,
     /// containerd's socket on the node, where it is not at its usual place.
     pub(crate) socket: Option<PathBuf>,
+    /// Whether apps are compiled as their images are pulled.
+    pub(crate) compile_images: bool,
     /// What restarts containerd where no service of systemd does.
     pub(crate) restart: Option<Service>,
 }
@@ -38,6 +40,8 @@ impl Settings {
         let root = reader.with("SPINLET_NODE_ROOT", "an absolute path", absolute);
         let shim = reader.with("SPINLET_SHIM", "an absolute path", absolute);
         let socket = reader.with("SPINLET_CONTAINERD_SOCKET", "an absolute path", absolute);
+        let compile_images =
+            reader.with("SPINLET_COMPILE_IMAGES", "true or false", |text| text.parse().ok());
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let restart = reader.text("SPINLET_RESTART").map(words).filter(|words| !words.is_empty());
         reader.finish()?;
@@ -47,6 +51,7 @@ impl Settings {
             root: Root::new(root.unwrap_or_else(|| "/".into())),
             shim: shim.unwrap_or_else(|| "/containerd-shim-spin-v2".into()),
             socket,
+            compile_images: compile_images.unwrap_or(true),
             restart: restart.map(Service::Command),
         })
     }
@@ -57,9 +62,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_node_must_be_named_and_paths_must_be_absolute() {
-        let pairs = [("SPINLET_NODE_ROOT", "host")];
+    fn the_node_must_be_named_and_every_value_must_parse() {
+        let pairs = [("SPINLET_NODE_ROOT", "host"), ("SPINLET_COMPILE_IMAGES", "no")];
         let error = Settings::read(&pairs.into_iter().collect()).unwrap_err().to_string();
-        assert!(error.contains("NODE_NAME") && error.contains("SPINLET_NODE_ROOT"), "{error}");
+        for name in ["NODE_NAME", "SPINLET_NODE_ROOT", "SPINLET_COMPILE_IMAGES"] {
+            assert!(error.contains(name), "{error}");
+        }
     }
 }

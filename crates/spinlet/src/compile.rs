@@ -1,10 +1,6 @@
 //! `spinlet compile`: fill the cache of compiled code.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, bail};
-use app::Digest;
-use artifact::{Artifact, CompilerInput};
 use clap::Args;
 
 use crate::compiler::Compiler;
@@ -48,7 +44,7 @@ pub(crate) async fn run(
         }
         local => local_app::load(local)?,
     };
-    for (digest, (id, input)) in used(&artifact) {
+    for (digest, (id, input)) in artifact.code() {
         let what = format!("component {id} ({})", bytes(input.size()));
         let step = console.step(format!("Compiling {what}"));
         let source = input.open().with_context(|| format!("cannot read component {id}"))?;
@@ -59,17 +55,4 @@ pub(crate) async fn run(
         }
     }
     Ok(())
-}
-
-/// The components that triggers use, each Wasm once.
-fn used(artifact: &Artifact) -> BTreeMap<Digest, (&str, CompilerInput<'_>)> {
-    let mut used = BTreeMap::new();
-    for trigger in &artifact.app.triggers {
-        let Some(id) = trigger.component() else { continue };
-        let Some(content) = artifact.components.get(id) else { continue };
-        let Some(component) = artifact.app.component(id) else { continue };
-        let input = content.compiler_input(component);
-        used.entry(input.digest()).or_insert((id, input));
-    }
-    used
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource};
 use wasmtime::{bail, format_err};
 use wasmtime_wasi_http::p2::HeaderResult;
-use wasmtime_wasi_http::p2::bindings::http::outgoing_handler;
 use wasmtime_wasi_http::p2::bindings::http::types::{
     self as today, ErrorCode, Fields, FutureIncomingResponse, FutureTrailers, HeaderError, Headers,
     HostFields, HostFutureIncomingResponse, HostFutureTrailers, HostIncomingRequest,
@@ -241,7 +240,7 @@ fn handle(
     let options = options.map(|options| view.table.push(options.today())).transpose()?;
     // Today's host reads the options and leaves them in the table.
     let borrowed = options.as_ref().map(|options| Resource::new_borrow(options.rep()));
-    let outcome = outgoing_handler::Host::handle(view, request, borrowed);
+    let outcome = http::handle(view, request, borrowed);
     if let Some(options) = options {
         view.table.delete(options)?;
     }

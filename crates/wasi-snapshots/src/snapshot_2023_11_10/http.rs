@@ -9,7 +9,6 @@ use crate::unchanged::http;
 use std::time::Duration;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::p2::IoError;
-use wasmtime_wasi_http::p2::bindings::http::outgoing_handler;
 use wasmtime_wasi_http::p2::bindings::http::types::{
     self, ErrorCode, Fields, FutureIncomingResponse, FutureTrailers, Headers, HostFields,
     HostFutureIncomingResponse, HostFutureTrailers, HostIncomingRequest, HostIncomingResponse,
@@ -35,7 +34,7 @@ fn add_handler_and_errors<T: WasiHttpView + 'static>(
     linker: &mut Linker<T>,
 ) -> wasmtime::Result<()> {
     table!(SNAPSHOT.instance(linker, "wasi:http/outgoing-handler")?, T::http, {
-        "handle" => outcome outgoing_handler::Host::handle[
+        "handle" => outcome http::handle[
             request: Resource<OutgoingRequest>, options: Option<Options>
         ];
     });

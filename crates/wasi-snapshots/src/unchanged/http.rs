@@ -3,14 +3,20 @@
 use crate::Snapshot;
 use crate::table::table;
 use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::p2::HttpResult;
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler;
 use wasmtime_wasi_http::p2::bindings::http::types::{
     Fields, FutureIncomingResponse, FutureTrailers, HostFields, HostFutureIncomingResponse,
     HostFutureTrailers, HostIncomingBody, HostIncomingRequest, HostIncomingResponse,
     HostOutgoingBody, HostOutgoingRequest, HostOutgoingResponse, HostResponseOutparam,
     IncomingBody, IncomingRequest, IncomingResponse, OutgoingBody, OutgoingRequest,
-    OutgoingResponse, ResponseOutparam,
+    OutgoingResponse, RequestOptions, ResponseOutparam,
 };
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
+
+/// The authority of a URL without a host, which is what later SDKs make of a
+/// relative one: the embedder decides what it means.
+const NO_HOST: &str = ":80";
 
 /// Links the resources of `wasi:http/types` and the methods that only read or
 /// hand out bodies.
@@ -88,4 +94,19 @@ fn add_outgoing<T: WasiHttpView + 'static>(
             ];
     });
     Ok(())
+}
+
+/// Sends a request as today's host does, one without an authority, which that
+/// refuses, to no host.
+pub(crate) fn handle(
+    view: &mut WasiHttpCtxView<'_>,
+    request: Resource<OutgoingRequest>,
+    options: Option<Resource<RequestOptions>>,
+) -> HttpResult<Resource<FutureIncomingResponse>> {
+    if let Ok(parts) = view.table.get_mut(&request)
+        && parts.authority.as_deref().is_none_or(str::is_empty)
+    {
+        parts.authority = Some(NO_HOST.to_owned());
+    }
+    outgoing_handler::Host::handle(view, request, options)
 }

@@ -128,7 +128,7 @@ struct LineBuffer {
 impl LineBuffer {
     fn write(&self, mut bytes: &[u8]) {
         if self.writes == Writes::Bytes {
-            self.sink.push(bytes.to_vec());
+            self.sink.push(bytes);
             if self.told.is_none() && self.copy.is_none() {
                 return;
             }
@@ -138,7 +138,7 @@ impl LineBuffer {
             let (lines, rest) = bytes.split_at(end + 1);
             let mut whole = std::mem::take(&mut *partial);
             whole.extend_from_slice(lines);
-            self.push(whole);
+            self.push(&whole);
             bytes = rest;
         }
         partial.extend_from_slice(bytes);
@@ -146,17 +146,17 @@ impl LineBuffer {
             let rest = partial.split_off(LONGEST_LINE);
             let mut line = std::mem::replace(&mut *partial, rest);
             line.push(b'\n');
-            self.push(line);
+            self.push(&line);
         }
     }
 
     /// Sends whole lines on their way.
-    fn push(&self, lines: Vec<u8>) {
+    fn push(&self, lines: &[u8]) {
         if let Some((told, stream)) = &self.told {
-            told.wrote(*stream, &lines);
+            told.wrote(*stream, lines);
         }
         if let Some(copy) = &self.copy {
-            copy.push(lines.clone());
+            copy.push(lines);
         }
         if self.writes == Writes::Lines {
             self.sink.push(lines);
@@ -181,7 +181,7 @@ impl Drop for LineBuffer {
         let mut line = std::mem::take(&mut *lock(&self.partial));
         if !line.is_empty() {
             line.push(b'\n');
-            self.push(line);
+            self.push(&line);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! One stream of the process, or one file, and the lines that wait for it.
 
-use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -20,14 +19,23 @@ pub(super) struct Sink {
 
 #[derive(Default)]
 struct Queue {
-    lines: VecDeque<Vec<u8>>,
-    bytes: usize,
+    /// Lines one behind the other: as many short ones would each cost several times
+    /// their length.
+    lines: Vec<u8>,
+    /// How many bytes are being written.
+    writing: usize,
     dropped: usize,
     /// Guests have waited in vain: drop until the writer gets on.
     stalled: bool,
-    writing: bool,
     /// The writer, until its thread is started by the first line.
     writer: Option<(&'static str, Box<dyn Write + Send>)>,
+}
+
+impl Queue {
+    /// Bytes that are not written yet.
+    fn bytes(&self) -> usize {
+        self.lines.len() + self.writing
+    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -43,14 +51,13 @@ impl Sink {
         })
     }
 
-    pub(super) fn push(self: &Arc<Self>, line: Vec<u8>) {
+    pub(super) fn push(self: &Arc<Self>, lines: &[u8]) {
         let mut queue = lock(&self.queue);
-        if queue.stalled && queue.bytes >= QUEUE {
-            queue.dropped += line.len();
+        if queue.stalled && queue.bytes() >= QUEUE {
+            queue.dropped += lines.len();
             return;
         }
-        queue.bytes += line.len();
-        queue.lines.push_back(line);
+        queue.lines.extend_from_slice(lines);
         if let Some((name, writer)) = queue.writer.take() {
             let sink = Arc::clone(self);
             let started = std::thread::Builder::new()
@@ -75,22 +82,18 @@ impl Sink {
             }
             let lines = std::mem::take(&mut queue.lines);
             let dropped = std::mem::take(&mut queue.dropped);
-            queue.writing = true;
+            queue.writing = lines.len();
             drop(queue);
-            let written = lines.iter().map(Vec::len).sum::<usize>();
             // Nobody is there to be told when the stream itself is gone.
-            for line in lines {
-                let _ = writer.write_all(&line);
-            }
+            let _ = writer.write_all(&lines);
             if dropped > 0 {
                 let _ =
                     writeln!(writer, "{dropped} bytes of output were dropped: nobody read them");
             }
             let _ = writer.flush();
             let mut queue = lock(&self.queue);
-            queue.bytes -= written;
+            queue.writing = 0;
             queue.stalled = false;
-            queue.writing = false;
             drop(queue);
             self.space.notify_waiters();
         }
@@ -98,7 +101,7 @@ impl Sink {
 
     pub(super) fn has_space(&self) -> bool {
         let queue = lock(&self.queue);
-        queue.bytes < QUEUE || queue.stalled
+        queue.bytes() < QUEUE || queue.stalled
     }
 
     /// Waits for space; who serves gives up, and lets output be dropped, after
@@ -117,11 +120,7 @@ impl Sink {
 
     /// Waits until everything has been written.
     pub(super) async fn written(&self) {
-        self.until(|sink| {
-            let queue = lock(&sink.queue);
-            queue.lines.is_empty() && !queue.writing
-        })
-        .await;
+        self.until(|sink| lock(&sink.queue).bytes() == 0).await;
     }
 
     /// Waits for what can become true when lines were written.
@@ -139,7 +138,7 @@ impl Sink {
 
     pub(super) fn flush(&self, deadline: Instant) -> bool {
         let mut queue = lock(&self.queue);
-        while !queue.lines.is_empty() || queue.writing {
+        while queue.bytes() > 0 {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
             queue =
                 self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -150,6 +149,6 @@ impl Sink {
     /// Bytes that wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        lock(&self.queue).bytes
+        lock(&self.queue).bytes()
     }
 }

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,7 +21,8 @@ use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::ttrpc::Result as TtrpcResult;
 use containerd_shim_protos::ttrpc::r#async::{Service, TtrpcContext};
 use containerd_shim_protos::{sandbox_async, shim_async};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::bundle::Bundle;
@@ -59,8 +59,8 @@ struct Inner {
     publisher: Arc<Publisher>,
     tasks: Tasks,
     sandbox: SandboxSlot,
-    /// How many creates there were.
-    creates: AtomicU64,
+    /// Told at the end of every create and delete.
+    used: Notify,
     shutdown: CancellationToken,
 }
 
@@ -81,7 +81,7 @@ impl TaskService {
             publisher: Arc::new(publisher),
             tasks: Tasks::default(),
             sandbox: SandboxSlot::default(),
-            creates: AtomicU64::new(0),
+            used: Notify::new(),
             shutdown: CancellationToken::new(),
         }))
     }
@@ -103,13 +103,13 @@ impl TaskService {
     }
 
     /// Waits until there has been neither task nor sandbox for `idle`: whoever started
-    /// this shim has died before it could use or end it.
+    /// this shim has died before it could use or end it. To be awaited once at a time;
+    /// it does not wake up while there is one.
     pub async fn abandoned(&self, idle: Duration) {
-        let mut creates = self.0.creates.load(Ordering::Relaxed);
         loop {
-            sleep(idle).await;
-            let before = std::mem::replace(&mut creates, self.0.creates.load(Ordering::Relaxed));
-            if before == creates && self.0.is_unused() {
+            if !self.0.is_unused() {
+                self.0.used.notified().await;
+            } else if timeout(idle, self.0.used.notified()).await.is_err() && self.0.is_unused() {
                 return;
             }
         }
@@ -196,7 +196,8 @@ impl Inner {
     }
 
     async fn create(self: Arc<Self>, request: CreateRequest) -> Result<u32, Error> {
-        self.creates.fetch_add(1, Ordering::Relaxed);
+        // After the reservation, which is given back when this fails.
+        let _told = Tells(&self.used);
         let reservation = Reservation::new(&self.tasks, &request)?;
         Bundle::new(&request.bundle)
             .record_program_of(&self.pod)
@@ -222,7 +223,17 @@ impl Inner {
         let task = self.task(&id)?;
         let response = task.delete().await?;
         self.tasks.remove(&id);
+        self.used.notify_one();
         Ok(response)
+    }
+}
+
+/// Tells that something has ended when it is dropped.
+struct Tells<'a>(&'a Notify);
+
+impl Drop for Tells<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
     }
 }
 

@@ -20,6 +20,8 @@ use std::sync::Mutex;
 
 use tokio::sync::{Notify, watch};
 
+use tokio::time::sleep;
+
 use super::*;
 use crate::workload::{Container, ExecProcess, ExecRequest, Exit};
 

@@ -24,6 +24,7 @@ struct Queue {
     lines: Vec<u8>,
     /// How many bytes are being written.
     writing: usize,
+    /// Bytes that were dropped after those lines.
     dropped: usize,
     /// Guests have waited in vain: drop until the writer gets on.
     stalled: bool,
@@ -35,6 +36,19 @@ impl Queue {
     /// Bytes that are not written yet.
     fn bytes(&self) -> usize {
         self.lines.len() + self.writing
+    }
+
+    fn is_written(&self) -> bool {
+        self.bytes() == 0 && self.dropped == 0
+    }
+
+    /// Puts in the place of what was dropped how much that was.
+    fn tell_dropped(&mut self) {
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped > 0 {
+            let told = format!("{dropped} bytes of output were dropped: nobody read them\n");
+            self.lines.extend_from_slice(told.as_bytes());
+        }
     }
 }
 
@@ -57,6 +71,7 @@ impl Sink {
             queue.dropped += lines.len();
             return;
         }
+        queue.tell_dropped();
         queue.lines.extend_from_slice(lines);
         if let Some((name, writer)) = queue.writer.take() {
             let sink = Arc::clone(self);
@@ -76,20 +91,18 @@ impl Sink {
     fn write_all(&self, mut writer: Box<dyn Write + Send>) {
         loop {
             let mut queue = lock(&self.queue);
+            if queue.lines.is_empty() {
+                queue.tell_dropped();
+            }
             while queue.lines.is_empty() {
                 self.changed.notify_all();
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
             let lines = std::mem::take(&mut queue.lines);
-            let dropped = std::mem::take(&mut queue.dropped);
             queue.writing = lines.len();
             drop(queue);
             // Nobody is there to be told when the stream itself is gone.
             let _ = writer.write_all(&lines);
-            if dropped > 0 {
-                let _ =
-                    writeln!(writer, "{dropped} bytes of output were dropped: nobody read them");
-            }
             let _ = writer.flush();
             let mut queue = lock(&self.queue);
             queue.writing = 0;
@@ -120,7 +133,7 @@ impl Sink {
 
     /// Waits until everything has been written.
     pub(super) async fn written(&self) {
-        self.until(|sink| lock(&sink.queue).bytes() == 0).await;
+        self.until(|sink| lock(&sink.queue).is_written()).await;
     }
 
     /// Waits for what can become true when lines were written.
@@ -138,7 +151,7 @@ impl Sink {
 
     pub(super) fn flush(&self, deadline: Instant) -> bool {
         let mut queue = lock(&self.queue);
-        while queue.bytes() > 0 {
+        while !queue.is_written() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
             queue =
                 self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;

@@ -455,7 +455,8 @@ fn inferences_and_permits_of_limits_are_counted() -> Result<()> {
     let mut served = told.up(&guest("outbound")?.display().to_string(), &arguments)?;
     let line = format!("http://127.0.0.1:{}/slow/300", upstream.port());
     let impatient = format!("{line} connect=50");
-    for lines in [format!("{line}\n{line}"), format!("{line}\n{impatient}")] {
+    // Whichever comes first: an impatient one is behind it.
+    for lines in [format!("{line}\n{line}"), format!("{impatient}\n{impatient}")] {
         http::request(served.address(), "POST", "/fetch", &[], lines.as_bytes())?;
     }
     stop(&mut served)?;

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use oci_spec::runtime::LinuxResources;
+use rustix::io::Errno;
 
 use layout::Hierarchies;
 use settings::Setting;
@@ -295,11 +296,12 @@ impl Cgroup {
 }
 
 fn add_pids(folder: &Path, pids: &mut Vec<i32>) -> Result<(), CgroupError> {
-    match fs_err::read_to_string(folder.join("cgroup.procs")) {
+    let path = folder.join("cgroup.procs");
+    match std::fs::read_to_string(&path) {
         Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
         // Gone, or being removed; or of threads, whose processes are listed above.
         Err(error) if is_gone(&error) || error.kind() == ErrorKind::Unsupported => {}
-        Err(error) => return Err(CgroupError::Read(error)),
+        Err(source) => return Err(CgroupError::ReadProcesses { path, source }),
     }
     for below in fs_err::read_dir(folder).into_iter().flatten().flatten() {
         if below.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -364,9 +366,11 @@ fn inherit_cpuset(folder: &Folder) -> Result<(), CgroupError> {
     Ok(())
 }
 
+/// Whether a cgroup is no more: the kernel answers ENODEV for a control file that
+/// was opened before the removal. Only for errors of `std::fs`, for those of
+/// `fs_err` do not tell the kernel's number.
 fn is_gone(error: &std::io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound
-        || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
+    error.kind() == ErrorKind::NotFound || Errno::from_io_error(error) == Some(Errno::NODEV)
 }
 
 /// Asks again and again, less and less often, until it is so or [`PATIENCE`] ends.

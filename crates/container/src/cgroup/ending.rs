@@ -66,8 +66,8 @@ impl Cgroup {
                     over
                 }
             });
-            if let Some(error) = last.filter(|_| !removed || folder.path.exists()) {
-                result = Err(CgroupError::Remove(error));
+            if let Some(source) = last.filter(|_| !removed || folder.path.exists()) {
+                result = Err(CgroupError::Remove { path: folder.path.clone(), source });
             }
         }
         result
@@ -75,7 +75,7 @@ impl Cgroup {
 }
 
 fn remove_tree(folder: &Path) -> std::io::Result<()> {
-    let entries = match fs_err::read_dir(folder) {
+    let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if is_gone(&error) => return Ok(()),
         Err(error) => return Err(error),
@@ -85,7 +85,7 @@ fn remove_tree(folder: &Path) -> std::io::Result<()> {
             remove_tree(&entry.path())?;
         }
     }
-    match fs_err::remove_dir(folder) {
+    match std::fs::remove_dir(folder) {
         Err(error) if !is_gone(&error) => Err(error),
         _ => Ok(()),
     }

@@ -45,6 +45,15 @@ pub enum CgroupError {
     /// A control file cannot be opened or read.
     #[error("cannot read a cgroup")]
     Read(#[source] std::io::Error),
+    /// The list of processes cannot be read.
+    #[error("cannot read {}", path.display())]
+    ReadProcesses {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The spec asks for what this crate cannot set.
     #[error("{0} cannot be set for a Spin container")]
     Unsupported(String),
@@ -69,6 +78,12 @@ pub enum CgroupError {
         left: usize,
     },
     /// The folder cannot be removed.
-    #[error("cannot remove a cgroup")]
-    Remove(#[source] std::io::Error),
+    #[error("cannot remove {}", path.display())]
+    Remove {
+        /// The cgroup in one hierarchy.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
 }

@@ -63,6 +63,21 @@ fn a_cgroup_that_does_not_exist_has_no_processes_and_is_removed_already() {
 }
 
 #[test]
+fn a_cgroup_that_goes_while_it_is_read_is_gone_and_one_that_is_busy_is_not() {
+    assert!(is_gone(&Errno::NODEV.into()), "removed after its file was opened");
+    assert!(is_gone(&Errno::NOENT.into()));
+    assert!(!is_gone(&Errno::BUSY.into()));
+}
+
+#[test]
+fn a_list_of_processes_that_cannot_be_read_is_named() {
+    let fake = Fake::v2();
+    fs_err::create_dir(fake.file("cgroup.procs")).unwrap();
+    let error = fake.cgroup.pids().unwrap_err();
+    assert!(error.to_string().ends_with("pod/c1/cgroup.procs"), "{error}");
+}
+
+#[test]
 fn out_of_memory_kills_are_counted_once() {
     let fake = Fake::v2();
     fs_err::write(fake.file("memory.events"), "oom_kill 1\n").unwrap();

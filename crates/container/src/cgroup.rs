@@ -297,6 +297,7 @@ impl Cgroup {
 
 fn add_pids(folder: &Path, pids: &mut Vec<i32>) -> Result<(), CgroupError> {
     let path = folder.join("cgroup.procs");
+    #[expect(clippy::disallowed_methods, reason = "the kernel's number must be seen")]
     match std::fs::read_to_string(&path) {
         Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
         // Gone, or being removed; or of threads, whose processes are listed above.

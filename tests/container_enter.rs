@@ -325,6 +325,110 @@ fn an_overlay_and_a_bind_make_a_root_filesystem() {
     assert!(!fixture.path("lower/other").exists());
 }
 
+/// Root of the container is 100000 of the host.
+fn in_user_namespace() -> Fixture {
+    let mut fixture = Fixture::new();
+    let ids = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    fixture.spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    fixture.spec["linux"]["uidMappings"] = ids.clone();
+    fixture.spec["linux"]["gidMappings"] = ids;
+    fixture
+}
+
+fn owner(path: &Path) -> (u32, u32) {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = fs_err::metadata(path).unwrap();
+    (metadata.uid(), metadata.gid())
+}
+
+#[test]
+fn root_of_a_user_namespace_is_nobody_outside_and_owns_what_is_mapped_to_it() {
+    let mut fixture = in_user_namespace();
+    let ids = fixture.spec["linux"]["uidMappings"].clone();
+    for name in ["mapped", "foreign", "plain"] {
+        fs_err::create_dir_all(fixture.path(name)).unwrap();
+    }
+    std::os::unix::fs::chown(fixture.path("plain"), Some(100_000), Some(100_000)).unwrap();
+    let bind = |name: &str, more: Value| {
+        let mut mount = json!({"destination": format!("/{name}"), "type": "bind",
+            "source": name, "options": ["rbind", "rprivate"]});
+        mount.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        mount
+    };
+    fixture.mount(bind("mapped", json!({"uidMappings": ids, "gidMappings": ids})));
+    fixture.mount(bind("foreign", json!({})));
+    fixture.mount(bind("plain", json!({})));
+    let answers = fixture
+        .ask(&[
+            STATUS,
+            "read /proc/self/uid_map",
+            "write /mapped/file",
+            "write /foreign/file",
+            "write /plain/file",
+            "write /dev/shm/file",
+            "mount /dev/shm",
+            "rename-host elsewhere",
+            "chroot /dev",
+            "write /proc/sys/kernel/core_pattern",
+        ])
+        .unwrap();
+    assert_eq!(answers.status("Uid"), "0\t0\t0\t0");
+    assert_eq!(answers.status("Groups"), "10");
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        assert_eq!(answers.status(set), "0000000000000481", "{set}");
+    }
+    let map: Vec<&str> = answers.0[1].split_whitespace().collect();
+    assert_eq!(map, ["0", "100000", "65536"]);
+    assert_eq!(answers.0[2], "written");
+    assert_eq!(answers.0[3], "error PermissionDenied");
+    assert_eq!((answers.0[4].as_str(), answers.0[5].as_str()), ("written", "written"));
+    for denied in &answers.0[6..9] {
+        assert_eq!(denied, "error PermissionDenied");
+    }
+    assert_ne!(answers.0[9], "written");
+    assert_eq!(owner(&fixture.path("mapped/file")), (0, 0), "as the volume has it");
+    assert_eq!(owner(&fixture.path("plain/file")), (100_000, 100_000));
+}
+
+#[test]
+fn an_overlay_of_a_user_namespace_shows_its_layers_as_the_containers_own() {
+    let fixture = in_user_namespace();
+    for folder in ["snapshots/1/fs", "snapshots/2/fs", "snapshots/3/fs", "snapshots/3/work"] {
+        fs_err::create_dir_all(fixture.path(folder)).unwrap();
+    }
+    std::os::unix::fs::chown(fixture.path("snapshots/3/fs"), Some(100_000), Some(100_000)).unwrap();
+    for layer in ["1", "2"] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = fixture.path(&format!("snapshots/{layer}/fs/of-root-{layer}"));
+        fs_err::write(&file, layer).unwrap();
+        fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let path = |folder: &str| fixture.path(folder).display().to_string();
+    let options = [
+        "uidmap=0:100000:65536".to_owned(),
+        "gidmap=0:100000:65536".to_owned(),
+        format!("workdir={}", path("snapshots/3/work")),
+        format!("upperdir={}", path("snapshots/3/fs")),
+        format!("lowerdir={}:{}", path("snapshots/2/fs"), path("snapshots/1/fs")),
+    ];
+    fixture.rootfs(&json!([["overlay", "overlay", options]]));
+    let before = host_mounts();
+    let answers = fixture.ask(&["read /of-root-1", "read /of-root-2", "write /new"]).unwrap().0;
+    assert_eq!(answers, ["1", "2", "written"]);
+    assert_eq!(owner(&fixture.path("snapshots/3/fs/new")), (100_000, 100_000));
+    assert_eq!(owner(&fixture.path("snapshots/1/fs/of-root-1")), (0, 0));
+    assert_eq!(host_mounts(), before);
+    assert!(!fixture.path("layers").exists(), "what was only needed to mount is gone");
+}
+
+#[test]
+fn a_process_that_is_nobody_in_its_user_namespace_is_refused() {
+    let mut fixture = in_user_namespace();
+    fixture.spec["process"]["user"] = json!({"uid": 70_000, "gid": 0});
+    let error = fixture.ask(&[]).err().unwrap();
+    assert!(error.contains("user 70000 of the process"), "{error}");
+}
+
 #[test]
 fn what_the_kernel_refuses_is_said_with_the_path() {
     let mut fixture = Fixture::new();

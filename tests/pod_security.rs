@@ -318,30 +318,6 @@ fn a_user_without_privileges_keeps_values_on_a_volume_of_its_group() -> Result<(
 }
 
 #[test]
-fn a_pod_with_a_user_namespace_is_refused_with_the_reason() -> Result<()> {
-    let cri = Cri::start(Version::V2)?;
-    let before = cri.traces()?;
-    let image = cri.app("hello-rust")?;
-    let ids = json!([{ "host_id": 100_000, "container_id": 0, "length": 65_536 }]);
-    let user = json!({ "mode": 0, "uids": ids, "gids": ids });
-    let options =
-        json!({ "security_context": { "namespace_options": { "userns_options": user } } });
-    // What runs the pause container may have them; the app cannot.
-    let refused = match cri.pod("mapped", SPIN, json!({ "linux": options })) {
-        Err(error) => format!("{error:#}"),
-        Ok(pod) => {
-            let container = json!({ "command": ["/"], "linux": options });
-            let started = pod.start("app", &image, container);
-            let error = started.err().context("it runs in a user namespace")?;
-            pod.remove()?;
-            format!("{error:#}")
-        }
-    };
-    assert!(refused.contains("user namespace"), "{refused}");
-    cri.nothing_new_since(&before)
-}
-
-#[test]
 fn the_process_that_serves_holds_no_way_out_of_its_container() -> Result<()> {
     let cri = Cri::start(Version::V2)?;
     let image = cri.app("behaviours")?;

@@ -151,13 +151,6 @@ impl Bundle {
         if has_hooks(&self.spec) {
             wishes.push("OCI hooks".to_owned());
         }
-        for mount in self.spec.mounts().iter().flatten() {
-            let mapped =
-                |mappings: &Option<Vec<_>>| mappings.as_ref().is_some_and(|m| !m.is_empty());
-            if mapped(mount.uid_mappings()) || mapped(mount.gid_mappings()) {
-                wishes.push(format!("an id-mapped mount at {}", mount.destination().display()));
-            }
-        }
         if wishes.is_empty() { Ok(()) } else { Err(BundleError::Unsupported(wishes)) }
     }
 
@@ -179,9 +172,6 @@ impl Bundle {
         for namespace in self.namespaces() {
             let joins = namespace.path().is_some();
             match namespace.typ() {
-                LinuxNamespaceType::User => {
-                    wishes.push("a user namespace (hostUsers: false)".to_owned());
-                }
                 LinuxNamespaceType::Time => wishes.push("a time namespace".to_owned()),
                 LinuxNamespaceType::Mount if joins => {
                     wishes.push("an existing mount namespace".to_owned());
@@ -291,12 +281,12 @@ pub(crate) mod tests {
         let bundle = bundle(json!({
             "hooks": {"prestart": [{"path": "/bin/true"}]},
             "linux": {
-                "namespaces": [{"type": "user"}, {"type": "mount", "path": "/run/mnt"}],
+                "namespaces": [{"type": "time"}, {"type": "mount", "path": "/run/mnt"}],
                 "personality": {"domain": "LINUX32"},
             },
         }));
         let error = bundle.check().unwrap_err().to_string();
-        for wish in ["user namespace", "existing mount namespace", "hooks", "personality"] {
+        for wish in ["time namespace", "existing mount namespace", "hooks", "personality"] {
             assert!(error.contains(wish), "{wish} in {error}");
         }
     }

@@ -17,9 +17,12 @@
 //! executed: `no_new_privs` is always set; a user other than root has only the
 //! ambient capabilities; the process cannot be traced by its equals; device
 //! nodes besides the six standard ones are not made. The working directory is
-//! `/` whatever the spec says.
+//! `/` whatever the spec says. The user namespace is entered last: namespaces and
+//! mounts belong to the host, so that root of the container can change none of them.
 
 mod capabilities;
+mod id_mappings;
+mod mapped_layers;
 mod mount_data;
 mod mount_options;
 mod namespaces;
@@ -28,6 +31,7 @@ mod root;
 mod rootfs;
 mod seccomp;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -36,6 +40,7 @@ use seccompiler::BpfProgram;
 
 use crate::bundle::{Bundle, BundleError, RootfsMount};
 use crate::cgroup::{CgroupError, Layout};
+use id_mappings::UserNamespace;
 use mount_options::{ContainerMount, MountKind, RootLayer, normal_path};
 use privileges::{OpenProfile, Privileges};
 
@@ -100,6 +105,7 @@ pub struct Container {
     masked: Vec<PathBuf>,
     read_only: Vec<PathBuf>,
     privileges: Privileges,
+    user_namespace: Option<UserNamespace>,
     filters: Vec<BpfProgram>,
 }
 
@@ -107,6 +113,7 @@ pub struct Container {
 #[derive(Debug)]
 pub struct Entered {
     privileges: Privileges,
+    user_namespace: Option<OwnedFd>,
     profile: Option<OpenProfile>,
     filters: Vec<BpfProgram>,
 }
@@ -120,9 +127,11 @@ impl Container {
     /// anything has changed.
     pub fn prepare(bundle: Bundle, rootfs: &[RootfsMount]) -> Result<Self, EnterError> {
         bundle.check()?;
+        let user_namespace = UserNamespace::of(&bundle)?;
+        let mappings = user_namespace.as_ref().map(|namespace| &namespace.mappings);
         let mounts = bundle.spec().mounts().iter().flatten();
         let mounts = mounts
-            .map(|mount| ContainerMount::parse(mount, bundle.path()))
+            .map(|mount| ContainerMount::parse(mount, bundle.path(), mappings))
             .collect::<Result<_, _>>()?;
         let linux = bundle.linux();
         let paths = |list: Option<&Vec<String>>| {
@@ -142,6 +151,7 @@ impl Container {
             masked: masked?,
             read_only: read_only?,
             privileges: Privileges::of(&bundle)?,
+            user_namespace,
             filters,
             rootfs: rootfs.iter().map(RootLayer::parse).collect::<Result<_, _>>()?,
             bundle,
@@ -162,6 +172,7 @@ impl Container {
             .map_err(system(|| "forbid tracing".to_owned()))?;
         rustix::process::umask(rustix::fs::Mode::empty());
         let cgroups = self.own_cgroups()?;
+        let user_namespace = self.user_namespace.as_ref().map(UserNamespace::open).transpose()?;
         namespaces::enter(&self.bundle)?;
         if let Some(adjustment) = self.privileges.oom_score_adj {
             let path = Path::new("/proc/self/oom_score_adj");
@@ -173,7 +184,7 @@ impl Container {
         namespaces::set_names(&self.bundle)?;
         let profile = self.privileges.open_profile()?;
         self.build_root(cgroups.as_ref())?;
-        Ok(Entered { privileges: self.privileges, profile, filters: self.filters })
+        Ok(Entered { privileges: self.privileges, user_namespace, profile, filters: self.filters })
     }
 
     fn build_root(&self, cgroups: Option<&Layout>) -> Result<(), EnterError> {
@@ -212,7 +223,7 @@ impl Entered {
             EnterError::System { .. } => Ok(()),
             error => Err(error),
         })?;
-        self.privileges.drop(self.profile)?;
+        self.privileges.drop(self.user_namespace, self.profile)?;
         seccomp::install(&self.filters)
     }
 }

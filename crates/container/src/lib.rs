@@ -17,8 +17,9 @@
 //!   in silence, where it concerns security.
 //!
 //! # Limits
-//! Linux 5.12 or newer on x86-64, AArch64 or riscv64; no user namespaces, no
-//! time namespaces, no OCI hooks, no devices besides the six standard ones.
+//! Linux 5.12 or newer on x86-64, AArch64 or riscv64, 5.19 where an overlay's files
+//! have other owners; no time namespaces, no OCI hooks, no devices besides the six
+//! standard ones.
 
 pub mod bundle;
 pub mod cgroup;

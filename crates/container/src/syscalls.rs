@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::ptr;
 
 use rustix::io::Errno;
@@ -58,8 +59,28 @@ pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, change: MountChange) -> Resul
         propagation: change.propagation,
         userns_fd: 0,
     };
+    set_attributes(mount, &attributes, change.recursive)
+}
+
+/// Gives the files of a mount that was never mounted anywhere the owners that they
+/// have in a user namespace.
+pub(crate) fn set_id_mapping(
+    mount: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let userns_fd = u64::from(namespace.as_raw_fd().unsigned_abs());
+    let attributes = MountAttr { set: libc::MOUNT_ATTR_IDMAP, userns_fd, ..MountAttr::default() };
+    set_attributes(mount, &attributes, recursive)
+}
+
+fn set_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: &MountAttr,
+    recursive: bool,
+) -> Result<(), Errno> {
     let mut flags = libc::AT_EMPTY_PATH;
-    if change.recursive {
+    if recursive {
         flags |= libc::AT_RECURSIVE;
     }
     // SAFETY: the path is a static NUL-terminated string, `attributes` is a live
@@ -71,7 +92,7 @@ pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, change: MountChange) -> Resul
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attributes,
+            ptr::from_ref(attributes),
             size_of::<MountAttr>(),
         )
     };
@@ -285,6 +306,71 @@ unsafe fn fail(report: i32, step: Step) -> ! {
     unsafe {
         libc::write(report, text.as_ptr().cast(), text.len());
         libc::_exit(127)
+    }
+}
+
+/// A process that does nothing and holds a namespace, until dropped.
+pub(crate) struct NamespaceHolder {
+    pidfd: OwnedFd,
+}
+
+impl NamespaceHolder {
+    /// One in a new user namespace without mappings.
+    pub(crate) fn in_new_user_namespace() -> Result<Self, Errno> {
+        let mut pidfd: libc::c_int = -1;
+        let clone_args = CloneArgs {
+            flags: (libc::CLONE_PIDFD | libc::CLONE_NEWUSER) as u64,
+            pidfd: (&raw mut pidfd) as u64,
+            exit_signal: libc::SIGCHLD as u64,
+            ..CloneArgs::default()
+        };
+        let blocked = BlockedSignals::all()?;
+        // SAFETY: as in `clone_and_execute`; the child makes only the two system calls
+        // below, touches no memory and never returns. Should this thread end first,
+        // the kernel kills it.
+        #[expect(unsafe_code, reason = "no safe wrapper for clone3 exists")]
+        let pid = unsafe {
+            let pid =
+                libc::syscall(libc::SYS_clone3, &raw const clone_args, size_of::<CloneArgs>());
+            if pid == 0 {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
+                loop {
+                    libc::pause();
+                }
+            }
+            pid
+        };
+        let failure = (pid < 0).then(last_errno);
+        drop(blocked);
+        if let Some(errno) = failure {
+            return Err(errno);
+        }
+        // SAFETY: clone3 succeeded with CLONE_PIDFD, so the kernel has stored a new
+        // descriptor there that nobody else owns.
+        #[expect(unsafe_code, reason = "takes over the descriptor that the kernel made")]
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        Ok(Self { pidfd })
+    }
+
+    /// Its folder in the `/proc` that this process sees, which may be of another pid
+    /// namespace than this process is in.
+    pub(crate) fn folder_in_proc(&self) -> Result<PathBuf, Errno> {
+        let path = format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd());
+        let text = fs_err::read_to_string(path).map_err(|_| Errno::SRCH)?;
+        let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")).map(str::trim);
+        match pid.and_then(|pid| pid.parse::<u32>().ok()) {
+            Some(pid) if pid > 0 => Ok(PathBuf::from(format!("/proc/{pid}"))),
+            _ => Err(Errno::SRCH),
+        }
+    }
+}
+
+impl Drop for NamespaceHolder {
+    fn drop(&mut self) {
+        use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+        // Whoever sweeps up ended children may have been first.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
     }
 }
 

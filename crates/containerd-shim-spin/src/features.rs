@@ -14,13 +14,13 @@ pub(crate) fn features() -> Value {
             "rsuid", "rw", "slave", "suid"
         ],
         "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
             "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
             "seccomp": { "enabled": true },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
-            "mountExtensions": { "idmap": { "enabled": false } }
+            "mountExtensions": { "idmap": { "enabled": true } }
         }
     })
 }
@@ -35,6 +35,7 @@ mod tests {
         let options = features["mountOptions"].as_array().unwrap();
         assert!(options.contains(&json!("rro")), "recursive read-only mounts");
         let namespaces = features["linux"]["namespaces"].as_array().unwrap();
-        assert!(!namespaces.contains(&json!("user")), "no user namespaces");
+        assert!(namespaces.contains(&json!("user")), "hostUsers: false");
+        assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
     }
 }

@@ -101,7 +101,8 @@ impl PodConfiguration {
             .map_err(|error| invalid(format!("cannot be read: {error}")))?;
         let user = pod.namespaces().and_then(|namespaces| namespaces.user.as_ref());
         if user.is_some_and(|user| user.mode() == Mode::Pod) {
-            let message = "a user namespace (hostUsers: false) is not supported for sandboxes";
+            // A Linux container could not join the other namespaces, which are the host's.
+            let message = "a user namespace (hostUsers: false) needs a sandbox with a pause container: use a runtime handler without `sandboxer = \"shim\"`";
             return Err(Error::Unimplemented(message.to_owned()));
         }
         Ok(pod)

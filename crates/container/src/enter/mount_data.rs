@@ -40,6 +40,11 @@ fn joined(options: &[(String, Option<String>)]) -> String {
     options.iter().map(option).collect::<Vec<_>>().join(",")
 }
 
+/// The deepest folder that every layer is below, if there are layers and it is not `/`.
+pub(super) fn folder_of_layers(options: &[(String, Option<String>)]) -> Option<PathBuf> {
+    options.iter().find(|(key, _)| key == LAYERS)?.1.as_deref().and_then(common_ancestor)
+}
+
 /// The deepest folder that every layer is below.
 fn common_ancestor(layers: &str) -> Option<PathBuf> {
     let mut layers = layers.split(':').map(Path::new);
@@ -53,7 +58,7 @@ fn common_ancestor(layers: &str) -> Option<PathBuf> {
 }
 
 /// The options with the layers' paths below `ancestor` starting with `name`.
-fn renamed(
+pub(super) fn renamed(
     options: &[(String, Option<String>)],
     ancestor: &Path,
     name: &str,

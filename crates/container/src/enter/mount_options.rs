@@ -6,6 +6,7 @@ use oci_spec::runtime::Mount;
 use rustix::mount::MountAttrFlags;
 
 use super::EnterError;
+use super::id_mappings::IdMappings;
 use crate::bundle::RootfsMount;
 use crate::syscalls::MountChange;
 
@@ -16,6 +17,9 @@ pub(super) struct ContainerMount {
     pub(super) destination: PathBuf,
     pub(super) kind: MountKind,
     pub(super) options: MountOptions,
+    /// The owners that the files of a bind have in the container; none for those
+    /// they have.
+    pub(super) mappings: Option<IdMappings>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub(super) struct MountOptions {
     pub(super) follows_host: bool,
     /// Whether `bind` or `rbind` was among them.
     pub(super) bind: Option<bool>,
+    /// Whether files have other owners in the container; true with mounts below.
+    pub(super) mapped: Option<bool>,
     /// What the filesystem itself understands.
     pub(super) data: Vec<(String, Option<String>)>,
 }
@@ -53,17 +59,31 @@ pub(super) struct RootLayer {
     /// Device, folder or name.
     pub(super) source: String,
     pub(super) options: MountOptions,
+    /// The owners that its files have in the container; none for those they have.
+    pub(super) mappings: Option<IdMappings>,
 }
 
 impl RootLayer {
     /// Parses what containerd hands over.
     pub(super) fn parse(mount: &RootfsMount) -> Result<Self, EnterError> {
-        let mut options = MountOptions::parse(&mount.options)
-            .map_err(|what| EnterError::Configuration(format!("root filesystem: {what}")))?;
+        let problem = |what| EnterError::Configuration(format!("root filesystem: {what}"));
+        let mut mappings = IdMappings::default();
+        let mut others = Vec::new();
+        for option in &mount.options {
+            if !mappings.take_option(option).map_err(problem)? {
+                others.push(option.clone());
+            }
+        }
+        let mut options = MountOptions::parse(&others).map_err(problem)?;
         if mount.kind == "bind" && options.bind.is_none() {
             options.bind = Some(false);
         }
-        Ok(Self { kind: mount.kind.clone(), source: mount.source.clone(), options })
+        Ok(Self {
+            kind: mount.kind.clone(),
+            source: mount.source.clone(),
+            options,
+            mappings: Some(mappings).filter(|mappings| !mappings.is_empty()),
+        })
     }
 }
 
@@ -71,14 +91,19 @@ impl RootLayer {
 const FILESYSTEMS: [&str; 5] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue"];
 
 impl ContainerMount {
-    /// Parses one entry of `mounts`; relative sources are in the bundle.
-    pub(super) fn parse(mount: &Mount, bundle: &Path) -> Result<Self, EnterError> {
+    /// Parses one entry of `mounts`; relative sources are in the bundle. `container`
+    /// are the mappings of its user namespace, if it has one.
+    pub(super) fn parse(
+        mount: &Mount,
+        bundle: &Path,
+        container: Option<&IdMappings>,
+    ) -> Result<Self, EnterError> {
         let destination = normal_path(mount.destination())?;
         let problem = |what: String| {
             EnterError::Configuration(format!("mount at {}: {what}", destination.display()))
         };
         let options = mount.options().as_deref().unwrap_or_default();
-        let options = MountOptions::parse(options).map_err(problem)?;
+        let mut options = MountOptions::parse(options).map_err(problem)?;
         let named = mount.typ().as_deref().unwrap_or_default();
         let recursive = match (options.bind, named) {
             (Some(recursive), _) => Some(recursive),
@@ -98,7 +123,21 @@ impl ContainerMount {
                 })?,
             )
         };
-        Ok(Self { destination, kind, options })
+        let own = IdMappings::of(mount.uid_mappings().as_deref(), mount.gid_mappings().as_deref());
+        let mappings = match (own.is_empty(), options.mapped) {
+            (false, _) => Some(own),
+            (true, Some(_)) => Some(container.cloned().ok_or_else(|| {
+                problem("other owners are asked for, and there are no mappings".to_owned())
+            })?),
+            (true, None) => None,
+        };
+        if mappings.is_some() && !matches!(kind, MountKind::Bind { .. }) {
+            return Err(problem("only the files of a bind can have other owners".to_owned()));
+        }
+        if let (MountKind::Filesystem(filesystem), Some(container)) = (&kind, container) {
+            options.own_by(filesystem, container).map_err(problem)?;
+        }
+        Ok(Self { destination, kind, options, mappings })
     }
 }
 
@@ -117,6 +156,30 @@ impl MountOptions {
             parsed.data.push((key.to_owned(), value));
         }
         Ok(parsed)
+    }
+
+    /// A filesystem that is made here belongs to root of the container, or to whom of
+    /// the container its options say.
+    fn own_by(&mut self, filesystem: &str, container: &IdMappings) -> Result<(), String> {
+        type Outside = fn(&IdMappings, u32) -> Option<u32>;
+        let keys: [(&str, Outside); 2] =
+            [("uid", IdMappings::user_outside), ("gid", IdMappings::group_outside)];
+        for (key, outside) in keys {
+            let given = self.data.iter_mut().find(|(name, _)| name == key);
+            let inside = match &given {
+                Some((_, Some(inside))) => inside.parse().ok(),
+                Some((_, None)) => None,
+                None if filesystem == "tmpfs" => Some(0),
+                None => continue,
+            };
+            let id = inside.and_then(|inside| outside(container, inside));
+            let id = id.ok_or_else(|| format!("its {key} is none of the user namespace"))?;
+            match given {
+                Some((_, value)) => *value = Some(id.to_string()),
+                None => self.data.push((key.to_owned(), Some(id.to_string()))),
+            }
+        }
+        Ok(())
     }
 
     /// `ro`, `nosuid`, … and with a leading `r` the same for all mounts below.
@@ -143,13 +206,10 @@ impl MountOptions {
             "shared" | "rshared" | "slave" | "rslave" => self.follows_host = true,
             "private" | "rprivate" | "unbindable" | "runbindable" => self.follows_host = false,
             "defaults" | "async" | "nomand" | "noiversion" | "nolazytime" | "silent" | "loud" => {}
-            "remount" | "tmpcopyup" | "idmap" | "ridmap" => {
+            "idmap" => self.mapped = Some(false),
+            "ridmap" => self.mapped = Some(true),
+            "remount" | "tmpcopyup" => {
                 return Err(format!("option {option:?} is not supported"));
-            }
-            // How containerd asks for files that have other owners.
-            _ if option.starts_with("uidmap=") || option.starts_with("gidmap=") => {
-                let what = "a user namespace (hostUsers: false) is not supported";
-                return Err(format!("{what}: option {option:?}"));
             }
             _ => return Ok(false),
         }
@@ -246,7 +306,7 @@ mod tests {
     use super::*;
 
     fn parse(mount: Value) -> Result<ContainerMount, EnterError> {
-        ContainerMount::parse(&serde_json::from_value(mount).unwrap(), Path::new("/bundle"))
+        ContainerMount::parse(&serde_json::from_value(mount).unwrap(), Path::new("/bundle"), None)
     }
 
     fn options(list: &[&str]) -> MountOptions {
@@ -314,8 +374,45 @@ mod tests {
         assert!(error.to_string().contains("mount at /a: filesystem type \"nfs\""), "{error}");
         let options = json!({"destination": "/a", "type": "tmpfs", "options": ["tmpcopyup"]});
         assert!(parse(options).unwrap_err().to_string().contains("tmpcopyup"));
-        let error = MountOptions::parse(&["uidmap=0:100000:65536".to_owned()]).unwrap_err();
-        assert!(error.contains("a user namespace (hostUsers: false)"), "{error}");
+    }
+
+    /// A user namespace in which root is 100000.
+    fn mapped(mount: Value) -> Result<ContainerMount, EnterError> {
+        let mut container = IdMappings::default();
+        container.take_option("uidmap=0:100000:65536").unwrap();
+        container.take_option("gidmap=0:200000:65536").unwrap();
+        let mount = serde_json::from_value(mount).unwrap();
+        ContainerMount::parse(&mount, Path::new("/bundle"), Some(&container))
+    }
+
+    #[test]
+    fn what_is_mounted_anew_belongs_to_the_container_of_a_user_namespace() {
+        let devices = json!({"destination": "/dev/pts", "type": "devpts", "options": ["gid=5"]});
+        let id = |id: &str, key: &str| (key.to_owned(), Some(id.to_owned()));
+        assert_eq!(mapped(devices).unwrap().options.data, [id("200005", "gid")]);
+        let memory = json!({"destination": "/dev/shm", "type": "tmpfs", "options": ["uid=7"]});
+        let data = mapped(memory).unwrap().options.data;
+        assert_eq!(data, [id("100007", "uid"), id("200000", "gid")]);
+        let wrong = json!({"destination": "/dev/shm", "type": "tmpfs", "options": ["uid=70000"]});
+        let error = mapped(wrong).unwrap_err().to_string();
+        assert!(error.contains("mount at /dev/shm: its uid"), "{error}");
+    }
+
+    #[test]
+    fn a_bind_has_mappings_of_its_own_or_those_of_the_container() {
+        let ids = json!([{"containerID": 0, "hostID": 5, "size": 1}]);
+        let own = json!({"destination": "/a", "type": "bind", "source": "/a", "uidMappings": ids,
+            "gidMappings": ids});
+        assert_eq!(mapped(own.clone()).unwrap().mappings.unwrap().user_outside(0), Some(5));
+        assert!(parse(own).is_ok(), "also without a user namespace");
+        let option = json!({"destination": "/a", "type": "bind", "source": "/a",
+            "options": ["ridmap"]});
+        let mount = mapped(option.clone()).unwrap();
+        assert_eq!(mount.mappings.unwrap().user_outside(0), Some(100_000));
+        assert_eq!(mount.options.mapped, Some(true));
+        assert!(parse(option).unwrap_err().to_string().contains("no mappings"));
+        let anew = json!({"destination": "/a", "type": "tmpfs", "options": ["idmap"]});
+        assert!(mapped(anew).unwrap_err().to_string().contains("only the files of a bind"));
     }
 
     #[test]

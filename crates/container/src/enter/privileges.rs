@@ -2,12 +2,16 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::{PosixRlimitType, Process};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::process::{Resource, Rlimit};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    LinkNameSpaceType, move_into_link_name_space, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
 
 use super::capabilities::Sets;
 use super::{EnterError, system};
@@ -70,17 +74,29 @@ impl Privileges {
     }
 
     /// Drops everything the spec does not grant. Only for a single thread.
-    pub(super) fn drop(&self, profile: Option<OpenProfile>) -> Result<(), EnterError> {
+    pub(super) fn drop(
+        &self,
+        user_namespace: Option<OwnedFd>,
+        profile: Option<OpenProfile>,
+    ) -> Result<(), EnterError> {
         for (resource, limit) in &self.limits {
             rustix::process::setrlimit(*resource, *limit)
                 .map_err(system(|| format!("set the limit {resource:?}")))?;
         }
         let failed = |attempt: &'static str| system(move || attempt.to_owned());
-        self.capabilities.limit_bounding().map_err(failed("limit the capabilities"))?;
-        // A change of user would drop the capabilities that the next lines keep,
-        // and the signal that ties this process to its supervisor.
+        // A change of user or of user namespace would drop the signal that ties this
+        // process to its supervisor, and a change of user the capabilities that the
+        // next lines keep.
         let with_parent =
             rustix::process::parent_process_death_signal().map_err(failed("read a setting"))?;
+        if let Some(namespace) = user_namespace {
+            // The kernel gives all capabilities of the namespace; none of the host's
+            // are left.
+            let kind = Some(LinkNameSpaceType::User);
+            move_into_link_name_space(namespace.as_fd(), kind)
+                .map_err(failed("join the user namespace"))?;
+        }
+        self.capabilities.limit_bounding().map_err(failed("limit the capabilities"))?;
         rustix::thread::set_keep_capabilities(true).map_err(failed("keep capabilities"))?;
         set_thread_groups(&self.groups).map_err(failed("set the supplementary groups"))?;
         set_thread_res_gid(self.gid, self.gid, self.gid).map_err(failed("set the group"))?;

@@ -1,7 +1,7 @@
 //! Building the container's view of the file system.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -12,13 +12,15 @@ use rustix::mount::{
     unmount,
 };
 
+use super::id_mappings::IdMappings;
+use super::mapped_layers::MappedLayers;
 use super::mount_data::mount_data;
 use super::mount_options::{ContainerMount, MountKind, MountOptions, RootLayer};
 use super::root::{Root, attach, copy_of, copy_of_path, is_folder};
 use super::{EnterError, system};
 use crate::bundle::Bundle;
 use crate::cgroup::Layout;
-use crate::syscalls::{MountChange, mount_setattr};
+use crate::syscalls::{MountChange, mount_setattr, set_id_mapping};
 
 const READ_ONLY: u64 = MountAttrFlags::MOUNT_ATTR_RDONLY.bits() as u64;
 
@@ -61,12 +63,21 @@ fn mount_layer(layer: &RootLayer, target: &Path) -> Result<(), Errno> {
     let options = &layer.options;
     if let Some(recursive) = options.bind {
         let copy = copy_of_path(Path::new(&layer.source), recursive)?;
+        // One that is written to is a new folder, which the snapshotter has made the
+        // container's own already.
+        if let Some(mappings) = layer.mappings.as_ref().filter(|_| options.set & READ_ONLY != 0) {
+            map(copy.as_fd(), mappings, false)?;
+        }
         let place = Root::open_root(target)?;
         return attach(copy.as_fd(), place.as_fd(), &options.changes());
     }
     // The older interface, because the newer one limits a value to 255 bytes and
     // an overlay's list of layers is longer.
-    let (data, _ancestor) = mount_data(&options.data)?;
+    let mapped = layer.mappings.as_ref();
+    let mapped =
+        mapped.map(|mappings| MappedLayers::attach(&options.data, mappings, target)).transpose()?;
+    let data = mapped.as_ref().map_or(options.data.as_slice(), MappedLayers::options);
+    let (data, _ancestor) = mount_data(data)?;
     let data = CString::new(data).map_err(|_| Errno::INVAL)?;
     let mut flags = MountFlags::empty();
     for (attribute, flag) in [
@@ -93,7 +104,8 @@ pub(super) fn mount_inside(
     let destination = &wanted.destination;
     let made = match &wanted.kind {
         MountKind::Bind { source, recursive } => {
-            bind(root, destination, source, *recursive, &wanted.options)
+            let mappings = wanted.mappings.as_ref();
+            bind(root, destination, source, *recursive, &wanted.options, mappings)
         }
         MountKind::Filesystem(kind) => filesystem(kind, &wanted.options, label)
             .and_then(|mount| attach(mount.as_fd(), root.folder(destination)?.as_fd(), &[PRIVATE])),
@@ -115,11 +127,24 @@ fn bind(
     source: &Path,
     recursive: bool,
     options: &MountOptions,
+    mappings: Option<&IdMappings>,
 ) -> Result<(), Errno> {
     let copy = copy_of_path(source, recursive)?;
+    if let Some(mappings) = mappings {
+        map(copy.as_fd(), mappings, options.mapped == Some(true))?;
+    }
     let place =
         if is_folder(copy.as_fd())? { root.folder(destination)? } else { root.file(destination)? };
     attach(copy.as_fd(), place.as_fd(), &options.changes())
+}
+
+/// Gives the files of a mount that is mounted nowhere yet other owners.
+pub(super) fn map(
+    mount: BorrowedFd<'_>,
+    mappings: &IdMappings,
+    recursive: bool,
+) -> Result<(), Errno> {
+    set_id_mapping(mount, mappings.namespace()?.as_fd(), recursive)
 }
 
 /// A new filesystem, mounted nowhere yet.
@@ -153,13 +178,13 @@ fn cgroup(
     if let [(name, folder)] = folders.as_slice()
         && name.is_empty()
     {
-        return bind(root, destination, folder, false, &options);
+        return bind(root, destination, folder, false, &options, None);
     }
     let writable = MountOptions { set: options.set & !READ_ONLY, ..MountOptions::default() };
     let holder = filesystem("tmpfs", &writable, None)?;
     attach(holder.as_fd(), root.folder(destination)?.as_fd(), &[PRIVATE])?;
     for (name, folder) in folders {
-        bind(root, &destination.join(name), &folder, false, &options)?;
+        bind(root, &destination.join(name), &folder, false, &options, None)?;
     }
     let change = MountChange { set: options.set | options.set_below, ..MountChange::default() };
     mount_setattr(holder.as_fd(), change)

@@ -7,8 +7,8 @@
 //!
 //! With the systemd driver (`linux.cgroupsPath` of the form
 //! `slice:prefix:name`) the folder of the scope is made directly where systemd
-//! would make it, below the slice that the kubelet has had systemd make. systemd
-//! is not asked for a scope unit.
+//! would make it, below the slice that the kubelet has had systemd make. That
+//! systemd leaves the slice its controllers is the caller's to see to.
 
 mod ending;
 mod error;

@@ -1,7 +1,6 @@
 //! Making Linux containers for the Task service.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::Instant;
 
 use container::RootfsMount;
@@ -14,6 +13,7 @@ use crate::linux_container::{LinuxContainer, Parts, Streams};
 use crate::memory_watch::MemoryWatch;
 use crate::outline::Outline;
 use crate::phases::{Record, phase_since};
+use crate::systemd;
 
 /// File in the bundle with the name that the OCI runtime knows the container by,
 /// for a later `delete`.
@@ -63,15 +63,9 @@ impl LinuxWorkload {
     fn name(&self, request: &CreateRequest, outline: &Outline) -> Result<OciContainer, Error> {
         let mut options = Options::read(request.options.as_ref(), &self.namespace)
             .map_err(|error| Error::InvalidArgument(process_setup::chain(&error)))?;
-        options.systemd_cgroup |= outline.names_a_systemd_scope() && systemd_runs();
+        options.systemd_cgroup |= outline.scope().is_some() && systemd::is_running();
         Ok(OciContainer::new(options, &request.id, &request.bundle))
     }
-}
-
-/// Whether this machine was started by systemd: sd_booted(3). Without it a name
-/// of a scope is a path like any other, as it is for containerd's own shim.
-fn systemd_runs() -> bool {
-    Path::new("/run/systemd/system").is_dir()
 }
 
 /// The container that a shim recorded in a bundle, if it was one of Linux.

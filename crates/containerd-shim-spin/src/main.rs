@@ -27,6 +27,7 @@ mod settings;
 mod spin_container;
 mod spin_exec;
 mod spin_workload;
+mod systemd;
 mod termination_message;
 mod workload;
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use containerd_task::Error;
 use serde::Deserialize;
 
+use crate::systemd::Scope;
+
 /// Tells what part a container has in its pod.
 const CONTAINER_TYPE: &str = "io.kubernetes.cri.container-type";
 
@@ -80,11 +82,10 @@ impl Outline {
         path.filter(|path| !path.as_os_str().is_empty())
     }
 
-    /// Whether the cgroup is named as for systemd: `slice:prefix:name`. Some
+    /// The scope that the cgroup is named as, where it is named for systemd. Some
     /// releases of containerd lose the option that says so.
-    pub(crate) fn names_a_systemd_scope(&self) -> bool {
-        let path = self.cgroups_path().and_then(Path::to_str).unwrap_or_default();
-        !path.starts_with('/') && path.split(':').count() == 3
+    pub(crate) fn scope(&self) -> Option<Scope> {
+        self.cgroups_path().and_then(Path::to_str).and_then(Scope::of)
     }
 
     /// Where the root filesystem is, if nothing is to be mounted.
@@ -154,9 +155,9 @@ mod tests {
     #[test]
     fn a_systemd_scope_is_told_from_a_path() {
         let of = |path: &str| outline(json!({"linux": {"cgroupsPath": path}}));
-        assert!(of("kubepods.slice:cri-containerd:abc").names_a_systemd_scope());
-        assert!(!of("/kubepods/pod:x:y/abc").names_a_systemd_scope());
-        assert!(!outline(json!({})).names_a_systemd_scope());
+        assert!(of("kubepods.slice:cri-containerd:abc").scope().is_some());
+        assert_eq!(of("/kubepods/pod:x:y/abc").scope(), None);
+        assert_eq!(outline(json!({})).scope(), None);
     }
 
     #[test]

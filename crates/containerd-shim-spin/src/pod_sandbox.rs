@@ -20,6 +20,7 @@ use crate::metrics::metrics;
 use crate::pod_configuration::{Kind, PodConfiguration};
 use crate::pod_files::PodFiles;
 use crate::pod_holder::{ACTION, READY, REPORT};
+use crate::systemd::{self, Scope};
 
 const SIGKILL: u32 = 9;
 /// How long entering the namespaces may take.
@@ -163,12 +164,25 @@ async fn hold(bundle: &Bundle, cgroup: &Cgroup) -> Result<Process, Error> {
             failed(&error)
         })?;
     match entered(report).await {
-        Ok(()) => Ok(process),
+        Ok(()) => {
+            announce(&oci, process.pid()).await;
+            Ok(process)
+        }
         Err(error) => {
             let _ = process.signal(SIGKILL);
             let _ = timeout(ENTERING, process.wait()).await;
             Err(error)
         }
+    }
+}
+
+/// Without a pause container systemd would know of nothing in the pod's slice.
+async fn announce(oci: &OciBundle, pid: u32) {
+    let scope = oci.cgroups_path().and_then(Path::to_str).and_then(Scope::of);
+    let Some(scope) = scope.filter(|_| systemd::is_running()) else { return };
+    let asked = blocking("ask systemd for a scope", move || scope.announce(pid)).await;
+    if let Err(error) = asked {
+        tracing::warn!(%error, "limits of this pod end when systemd reloads its configuration");
     }
 }
 

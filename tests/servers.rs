@@ -151,7 +151,7 @@ fn every_error_of_postgres_has_its_own_name() -> Result<()> {
     for (name, target) in POSTGRES {
         let (_spinlet, app) = up(name)?;
         let fails = |lines: &[&str], answer: &str| expect(&app, target, lines, (500, answer));
-        let denied = "address postgres://u@db.test/db is not permitted";
+        let denied = "address postgres://db.test:5432 is not permitted";
         fails(&["postgres://u@db.test/db", "SELECT 1"], denied)?;
         fails(&["host=/run/postgresql", "SELECT 1"], "ConnectionFailed")?;
         fails(&["postgres://u@127.0.0.1:1/", "SELECT 1"], "refused")?;

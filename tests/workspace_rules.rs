@@ -104,7 +104,6 @@ const EDGES: &[(&str, &[&str])] = &[
             "cron-trigger",
             "engine",
             "host",
-            "http-client",
             "http-trigger",
             "key-value",
             "key-value-cosmos",
@@ -125,6 +124,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "variables",
             "wasi-otel",
             "wasi-snapshots",
+            "wasm-download",
         ],
     ),
     ("runtime-config", &["app"]),
@@ -141,6 +141,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "process-setup",
             "registry",
             "runtime-config",
+            "wasm-download",
         ],
     ),
     ("sqlite", &["embedded-database"]),
@@ -152,6 +153,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("variables", &["app", "azure-identity", "http-client", "runtime-config"]),
     ("wasi-otel", &["telemetry"]),
     ("wasi-snapshots", &[]),
+    ("wasm-download", &["app", "artifact", "http-client"]),
 ];
 
 /// The engine must stay out of these: they are in the shim's process, in the

@@ -10,6 +10,7 @@ mod dependency;
 mod id;
 mod lock;
 mod normalize;
+mod package;
 mod trigger_dependencies;
 mod v1;
 mod v2;
@@ -17,9 +18,11 @@ mod v2;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use semver::VersionReq;
 use serde_json::{Map, Value};
 
 pub use dependency::{Dependency, DependencySource};
+pub use package::PackageName;
 
 use crate::{Digest, Problems, Variable};
 
@@ -116,12 +119,12 @@ pub enum Source {
     },
     /// A package.
     Registry {
-        /// The registry; none means the default one for the package's namespace.
+        /// The registry; none means the one that is known for the package's namespace.
         registry: Option<String>,
-        /// `namespace:name`.
-        package: String,
-        /// Its exact version, or a requirement for a dependency.
-        version: String,
+        /// Its name.
+        package: PackageName,
+        /// Which versions will do: of a component, only one.
+        version: VersionReq,
     },
 }
 

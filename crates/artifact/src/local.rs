@@ -303,10 +303,10 @@ fn name(source: &Source) -> String {
         Source::Path(path) => format!("{path:?}"),
         Source::Url { url, .. } => url.clone(),
         Source::Registry { registry: Some(registry), package, version } => {
-            format!("package {package}@{version} of {registry}")
+            format!("package {package} {version} of {registry}")
         }
         Source::Registry { registry: None, package, version } => {
-            format!("package {package}@{version}")
+            format!("package {package} {version}")
         }
     }
 }

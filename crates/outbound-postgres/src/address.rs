@@ -10,6 +10,7 @@ use tokio_postgres::config::{Host, TargetSessionAttrs};
 pub struct PostgresAddress {
     /// Every host with its port, in the order in which they are tried.
     pub hosts: Vec<(String, u16)>,
+    names_ports: bool,
     pub(crate) config: Config,
 }
 
@@ -75,7 +76,17 @@ impl PostgresAddress {
         if ports.len() > 1 && ports.len() != hosts.len() {
             return Err(AddressError::Form);
         }
-        Ok(Self { hosts, config })
+        Ok(Self { hosts, names_ports: !ports.is_empty(), config })
+    }
+
+    /// One of its hosts as Spin names it to guests: with its port where the address
+    /// has one, and without user and database.
+    pub(crate) fn shown(&self, (host, port): &(String, u16)) -> String {
+        if self.names_ports {
+            format!("postgres://{host}:{port}")
+        } else {
+            format!("postgres://{host}")
+        }
     }
 }
 

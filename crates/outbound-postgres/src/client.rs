@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use futures::TryStreamExt;
 use outbound_network::{
-    CONNECT_TIMEOUT, ComponentNetwork, ConnectError, Lease, Limit, Permit, Pool, PoolError,
-    PoolKey, Reusable,
+    CONNECT_TIMEOUT, ComponentNetwork, ConnectError, Lease, Limit, NotPermitted, Permit, Pool,
+    PoolError, PoolKey, Reusable,
 };
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
@@ -60,9 +60,10 @@ impl Connections {
     ) -> Result<Connection, Error> {
         let server = PostgresAddress::parse(address).map_err(failed)?;
         let mut permits = Vec::new();
-        for (host, port) in &server.hosts {
-            let permit = network.permit("postgres", host, *port);
-            permits.push(permit.map_err(|denied| failed(denied.of_address(address)))?);
+        for place in &server.hosts {
+            let permit = network.permit("postgres", &place.0, place.1);
+            let denied = |denied: NotPermitted| failed(denied.of_address(&server.shown(place)));
+            permits.push(permit.map_err(denied)?);
         }
         let key = PoolKey {
             component: network.component().to_owned(),

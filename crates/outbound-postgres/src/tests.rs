@@ -63,10 +63,20 @@ async fn statements_change_rows_and_queries_read_them() {
 #[tokio::test]
 async fn every_error_has_its_own_variant() {
     let server = Postgres::start().unwrap();
-    let denied = component(&["postgres://db.test"]).connect(&server.address()).await.unwrap_err();
-    let shown = server.address().replace(&format!(":{}@", Postgres::PASSWORD), "@");
-    let expected = format!("address {shown} is not permitted");
-    assert!(matches!(&denied, Error::ConnectionFailed(text) if *text == expected), "{denied:?}");
+    let nowhere = component(&["postgres://db.test:1"]);
+    for (address, shown) in [
+        ("postgres://u:secret@db.test/shop", "postgres://db.test:5432"),
+        ("host=db.test user=u password=secret", "postgres://db.test"),
+        ("host=db.test port=5432 user=u password=secret", "postgres://db.test:5432"),
+        ("postgres://u:secret@db.test:1,db.test:2/shop", "postgres://db.test:2"),
+    ] {
+        let denied = nowhere.connect(address).await.unwrap_err();
+        let expected = format!("address {shown} is not permitted");
+        assert!(
+            matches!(&denied, Error::ConnectionFailed(text) if *text == expected),
+            "{denied:?}"
+        );
+    }
     let component = component(&["postgres://*:*"]);
     let second_denied = format!("host=127.0.0.1,db.test port={},0 user=u", server.port());
     for address in ["nonsense", "postgres:///db", "postgres://u@127.0.0.1:1/", &second_denied] {

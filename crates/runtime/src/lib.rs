@@ -22,7 +22,6 @@
 pub mod checks;
 mod code;
 mod configuration;
-mod download;
 mod environment;
 mod error;
 pub mod log_dir;

@@ -6,9 +6,9 @@ use artifact::layout::Layout;
 use artifact::{Artifact, assemble, local};
 use content_store::{Location, artifact_of};
 use control::AppSource;
+use wasm_download::fetch;
 
 use crate::RuntimeError;
-use crate::download::fetch;
 
 /// The app of a source that can be read from outside the container; none for an
 /// ordinary image, whose root filesystem may still have one.

@@ -12,12 +12,12 @@ use control::AppSource;
 use crate::arguments::KeyValue;
 use crate::subject::Subject;
 
-/// Loads an app with what its components are made of.
+/// Loads an app with what its components are made of, which may be downloaded.
 pub(crate) fn load(subject: &Subject) -> anyhow::Result<Artifact> {
     match subject {
         Subject::Manifest(path) => {
             check_built(path)?;
-            Ok(local::load(path, None)?)
+            Ok(local::load(path, Some(&wasm_download::fetch))?)
         }
         Subject::Wasm(path) => Ok(local::load_wasm(path)?),
         Subject::Layout(path) => load_layout(path),

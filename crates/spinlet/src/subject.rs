@@ -91,11 +91,11 @@ fn starts_with(path: &Path, offset: u64, wanted: &[u8]) -> anyhow::Result<bool> 
 fn reference(text: &str) -> anyhow::Result<Subject> {
     if !reads_like_reference(text) {
         if reads_like_path(text) {
-            bail!("there is no file or folder `{text}`");
+            bail!("there is no file or folder `{text}`, and it is no image reference");
         }
         bail!(
-            "there is no file or folder `{text}`; an image reference names its registry or a \
-             tag, for example ghcr.io/me/{name}:v1",
+            "there is no file or folder `{text}`, and it is no image reference, which names its \
+             registry or a tag, for example ghcr.io/me/{name}:v1",
             name = text.rsplit('/').find(|name| !name.is_empty()).unwrap_or("app")
         );
     }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_mistyped_path_is_not_looked_up_on_docker_hub() {
         for text in ["examples/helo-rust", "hello", "./app", "/no/such/app", "app/spin.toml"] {
-            assert!(error(text).contains("there is no file or folder"), "{text}");
+            assert!(error(text).contains("no image reference"), "{text}");
         }
         assert!(error("hello").contains("ghcr.io/me/hello:v1"));
         assert!(!error("./hello").contains("ghcr.io"));

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use embedded_database::{Location, Opened};
+use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{ToSql, params_from_iter};
+use rusqlite::{Batch, ToSql, params_from_iter};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::database::{Connection, Database, MAX_RESULT, QueryResult, SqliteError, Value};
@@ -116,12 +117,27 @@ async fn blocking<R: Send + 'static>(
     tokio::task::spawn_blocking(action).await.map_err(SqliteError::backend)?
 }
 
+/// Runs the first statement of a text, and no other, as Spin does.
 fn run(
     connection: &rusqlite::Connection,
-    statement: &str,
+    text: &str,
     parameters: &[Value],
 ) -> Result<QueryResult, SqliteError> {
-    let mut statement = connection.prepare_cached(statement)?;
+    match connection.prepare_cached(text) {
+        Err(rusqlite::Error::MultipleStatement) => {
+            tracing::warn!("of several statements in one call only the first is run");
+            let first = Batch::new(connection, text).next()?;
+            let mut first = first.ok_or(rusqlite::Error::InvalidQuery)?;
+            query(&mut first, parameters)
+        }
+        statement => query(&mut *statement?, parameters),
+    }
+}
+
+fn query(
+    statement: &mut rusqlite::Statement<'_>,
+    parameters: &[Value],
+) -> Result<QueryResult, SqliteError> {
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let width = columns.len();
     let mut size = 0_usize;

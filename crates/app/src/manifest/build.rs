@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{FileMount, Source};
+use super::{FileMount, PackageName, Source, package};
 use crate::Digest;
 
 /// A TOML value as JSON; dates become their text.
@@ -41,10 +41,14 @@ pub(super) fn source(value: &toml::Value) -> Result<Source, String> {
     }
     if table.contains_key("package") {
         only(table, "source", &["registry", "package", "version"])?;
+        let wrong = |problem| format!("`source`: {problem}");
+        let registry = optional(table, "source", "registry")?;
+        let named = required(table, "source", "package")?;
+        let version = required(table, "source", "version")?;
         return Ok(Source::Registry {
-            registry: optional(table, "source", "registry")?,
-            package: required(table, "source", "package")?,
-            version: required(table, "source", "version")?,
+            registry: registry.map(package::registry).transpose().map_err(wrong)?,
+            package: PackageName::parse(&named).map_err(wrong)?,
+            version: package::version(&version).map_err(wrong)?,
         });
     }
     Err("`source` must be a path, { url, digest } or { registry, package, version }".to_owned())

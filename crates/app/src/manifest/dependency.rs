@@ -1,7 +1,7 @@
 //! Components that satisfy the imports of others.
 
 use super::build::{only, optional, required};
-use super::{Source, id};
+use super::{PackageName, Source, id, package};
 use crate::{Digest, Inherit};
 
 /// A component that satisfies an import of another one.
@@ -31,9 +31,9 @@ pub(super) fn read(
     inherit_all: bool,
 ) -> Result<Dependency, String> {
     let package_of_name = || {
-        let package = name.split(['/', '@']).next().unwrap_or(name);
-        if package.contains(':') {
-            Ok(package.to_owned())
+        let named = name.split(['/', '@']).next().unwrap_or(name);
+        if named.contains(':') {
+            PackageName::parse(named)
         } else {
             id::check(name, '-')?;
             Err(format!("dependency {name:?} must name a `package`"))
@@ -44,7 +44,8 @@ pub(super) fn read(
         let source = Source::Registry {
             registry: None,
             package: package_of_name()?,
-            version: version.to_owned(),
+            version: package::requirement(version)
+                .map_err(|problem| format!("dependency {name:?}: {problem}"))?,
         };
         return Ok(Dependency {
             source: DependencySource::Wasm(source),
@@ -70,10 +71,15 @@ pub(super) fn read(
         DependencySource::Component(required(table, &what, "component")?)
     } else {
         fields(&["version", "registry", "package"])?;
+        let wrong = |problem| format!("`{what}`: {problem}");
+        let named = optional(table, &what, "package")?;
+        let package = named.map_or_else(package_of_name, |named| PackageName::parse(&named));
+        let registry = optional(table, &what, "registry")?.map(package::registry).transpose();
+        let version = package::requirement(&required(table, &what, "version")?);
         DependencySource::Wasm(Source::Registry {
-            registry: optional(table, &what, "registry")?,
-            package: optional(table, &what, "package")?.map_or_else(package_of_name, Ok)?,
-            version: required(table, &what, "version")?,
+            registry: registry.map_err(wrong)?,
+            package: package.map_err(wrong)?,
+            version: version.map_err(wrong)?,
         })
     };
     let inherit = match table.get("inherit_configuration") {

@@ -79,12 +79,38 @@ fn every_field_of_version_2_is_read() {
         main.dependencies["d:e"].source,
         DependencySource::Wasm(Source::Registry {
             registry: None,
-            package: "d:e".to_owned(),
-            version: ">=0.1.0".to_owned()
+            package: PackageName::parse("d:e").unwrap(),
+            version: VersionReq::parse(">=0.1.0").unwrap()
         })
     );
     assert!(matches!(manifest.components["other"].source, Source::Url { .. }));
-    assert!(matches!(manifest.components["third"].source, Source::Registry { .. }));
+    assert!(matches!(
+        &manifest.components["third"].source,
+        Source::Registry { version, .. } if version.to_string().starts_with('=')
+    ));
+}
+
+#[test]
+fn packages_that_no_registry_can_have_are_refused() {
+    let error = |source: &str, dependency: &str| {
+        let text = format!(
+            "spin_manifest_version = 2\n[application]\nname = \"x\"\n[trigger]\n\
+             [component.a]\nsource = {source}\ndependencies = {{ \"a:b/c\" = {dependency} }}"
+        );
+        parse(&text).unwrap_err().to_string()
+    };
+    let fine = "{ version = \"^1.2\" }";
+    for (source, expected) in [
+        (r#"{ package = "a", version = "1.0.0" }"#, "\"a\" is no package"),
+        (r#"{ package = "a:B/..", version = "1.0.0" }"#, "is no package"),
+        (r#"{ package = "a:b", version = "^1.0.0" }"#, "\"^1.0.0\" is no version"),
+        (r#"{ package = "a:b", version = "1.0.0", registry = "https://x" }"#, "is no registry"),
+    ] {
+        let error = error(source, fine);
+        assert!(error.contains("component \"a\"") && error.contains(expected), "{error}");
+    }
+    let error = error("\"a.wasm\"", "\"newest\"");
+    assert!(error.contains("dependency \"a:b/c\": \"newest\" is no requirement"), "{error}");
 }
 
 #[test]

@@ -52,6 +52,16 @@ async fn a_connection_knows_what_its_last_statement_did() {
 }
 
 #[tokio::test]
+async fn of_several_statements_the_first_is_run() {
+    let connection = in_memory().await;
+    run(&connection, "CREATE TABLE t (a); CREATE TABLE u (a)").await.unwrap();
+    run(&connection, "INSERT INTO t VALUES (';'); DROP TABLE t;").await.unwrap();
+    assert_eq!(run(&connection, "SELECT a FROM t; -- all").await.unwrap().rows.len(), 1);
+    assert!(error(&connection, "SELECT * FROM u").await.contains("no such table: u"));
+    assert!(error(&connection, "SELEC 1; SELECT 1").await.contains("syntax error"));
+}
+
+#[tokio::test]
 async fn errors_are_in_the_words_of_sqlite() {
     let connection = in_memory().await;
     assert!(error(&connection, "SELEC 1").await.contains("syntax error"));

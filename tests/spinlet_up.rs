@@ -275,6 +275,54 @@ fn what_is_wrong_is_said_in_one_sentence_before_anything_listens() -> Result<()>
     no_process_of(spinlet.folder())
 }
 
+#[test]
+fn everything_that_keeps_an_app_from_being_served_is_said_at_once() -> Result<()> {
+    let spinlet = Spinlet::new()?;
+    let folder = spinlet.folder().join("app");
+    fs::create_dir_all(&folder)?;
+    let manifest = format!(
+        r#"
+spin_manifest_version = 2
+application = {{ name = "app" }}
+variables = {{ token = {{ required = true }}, other = {{ required = true }} }}
+[[trigger.http]]
+route = "/..."
+component = "one"
+[[trigger.http]]
+route = "/two"
+component = "two"
+[component.one]
+source = {wasm:?}
+variables = {{ token = "{{{{ token }}}}" }}
+allowed_outbound_hosts = ["nonsense", "http://{{{{ token }}}}", "http://{{{{ nobody }}}}"]
+[component.two]
+source = {wasm:?}
+allowed_outbound_hosts = ["http://{{{{ open", "http://with/path"]
+key_value_stores = ["shelf"]
+sqlite_databases = ["books"]
+"#,
+        wasm = wasm_of("hello-rust")?
+    );
+    fs::write(folder.join("spin.toml"), manifest)?;
+    let free = free_address()?.to_string();
+    let finished = spinlet.finish(&["up", &folder.display().to_string(), "--listen", &free])?;
+    ensure!(!finished.status.success(), "{}", finished.text());
+    for expected in [
+        "no value for the required variables other, token",
+        "component \"one\": allowed_outbound_hosts entry \"nonsense\"",
+        "uses the variable \"nobody\"",
+        "allowed_outbound_hosts entry \"http://{{ open\" is not a valid template",
+        "component \"two\": allowed_outbound_hosts entry \"http://with/path\"",
+        "\"shelf\"",
+        "\"books\"",
+    ] {
+        ensure!(finished.stderr.contains(expected), "{expected}: {}", finished.text());
+    }
+    // What only lacks its variable is not wrong besides.
+    ensure!(!finished.stderr.contains("{{ token }}"), "{}", finished.text());
+    Ok(())
+}
+
 fn refused(spinlet: &Spinlet, arguments: &[&str], expected: &str) -> Result<()> {
     let finished = spinlet.finish(arguments)?;
     ensure!(!finished.status.success(), "{arguments:?} must fail\n{}", finished.text());

@@ -11,6 +11,7 @@ mod id;
 mod lock;
 mod normalize;
 mod package;
+mod read;
 mod trigger_dependencies;
 mod v1;
 mod v2;
@@ -155,15 +156,6 @@ pub enum ManifestError {
     /// The file is not UTF-8.
     #[error("the manifest is not UTF-8 text")]
     Encoding(#[source] std::str::Utf8Error),
-    /// The file is not TOML or has a field that is unknown, missing or of the
-    /// wrong type.
-    #[error("{}{message}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
-    Syntax {
-        /// Where, if it is known.
-        place: Option<Place>,
-        /// What is wrong.
-        message: String,
-    },
     /// The version is missing or unknown.
     #[error(
         "{found}: `spin_manifest_version` must be the number 2 or, for the old form, the text \"1\""
@@ -172,19 +164,20 @@ pub enum ManifestError {
         /// What was found.
         found: String,
     },
-    /// Rules are broken; all of them are listed.
+    /// The file is not TOML, has fields that are unknown, missing or of the wrong type,
+    /// or breaks other rules; everything is listed.
     #[error("{0}")]
     Invalid(Problems),
 }
 
 /// A line of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+struct Place {
     /// Counted from 1.
-    pub line: usize,
+    line: usize,
     /// What the line is about: its key or its header, never its value, which may
     /// be a secret.
-    pub about: String,
+    about: String,
 }
 
 impl Place {
@@ -220,17 +213,20 @@ impl Manifest {
     /// [`ManifestError`]; [`ManifestError::Invalid`] names everything that is wrong.
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         let text = std::str::from_utf8(text).map_err(ManifestError::Encoding)?;
-        let table: toml::Table = read(text)?;
-        let version = table.get("spin_manifest_version").or_else(|| table.get("spin_version"));
         let mut problems = Problems::default();
+        let Some(table) = read::read::<toml::Table>(text, &mut problems) else {
+            return Err(ManifestError::Invalid(problems));
+        };
+        let version = table.get("spin_manifest_version").or_else(|| table.get("spin_version"));
         let manifest = match version {
-            Some(toml::Value::Integer(2)) => v2::read(text, &mut problems)?,
-            Some(toml::Value::String(version)) if version == "1" => v1::read(text, &mut problems)?,
+            Some(toml::Value::Integer(2)) => v2::read(text, &mut problems),
+            Some(toml::Value::String(version)) if version == "1" => v1::read(text, &mut problems),
             Some(other) => {
                 return Err(ManifestError::Version { found: format!("unknown version {other}") });
             }
             None => return Err(ManifestError::Version { found: "no version".to_owned() }),
         };
+        let Some(manifest) = manifest else { return Err(ManifestError::Invalid(problems)) };
         manifest.check(&mut problems);
         problems.into_result(manifest).map_err(ManifestError::Invalid)
     }
@@ -253,14 +249,6 @@ impl Manifest {
             ..Self::default()
         }
     }
-}
-
-/// Reads TOML, telling the line of a mistake.
-fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
-    toml::from_str(text).map_err(|error| ManifestError::Syntax {
-        place: error.span().and_then(|span| Place::of(text, span.start)),
-        message: error.message().trim().replace('\n', ", "),
-    })
 }
 
 #[cfg(test)]

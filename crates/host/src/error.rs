@@ -5,15 +5,12 @@ use std::io;
 use app::Problems;
 
 use crate::outbound_http::HttpClientError;
-use variables::VariableError;
 
 /// Why an app cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// Variables without a value.
-    #[error(transparent)]
-    Variables(#[from] VariableError),
-    /// Components with bad templates or bad allowed hosts; all of them.
+    /// Variables without a value, and components with bad templates, bad allowed hosts
+    /// or unknown labels; all of them.
     #[error("{0}")]
     Components(Problems),
     /// A bad memory limit.

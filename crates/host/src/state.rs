@@ -121,9 +121,10 @@ impl AppHost {
         app: &LockedApp,
         settings: HostSettings,
     ) -> Result<Arc<Self>, HostError> {
-        let variables = Variables::resolve(app, &settings.providers)?;
+        let variables = Variables::resolve(app, &settings.providers);
         let ids: Vec<&str> = app.components.iter().map(|component| component.id.as_str()).collect();
         let mut problems = Problems::default();
+        problems.extend(variables.check().err().map(|missing| missing.to_string()));
         let mut components = BTreeMap::new();
         for component in &app.components {
             let shared = (&variables, &settings);
@@ -230,15 +231,14 @@ async fn prepare(
     let entries = component.allowed_outbound_hosts().map_err(|error| {
         problems.extend(error.iter().map(|problem| place(&problem)));
     });
-    let allowed = match expand_all(variables, &entries.unwrap_or_default()).await {
-        Ok(entries) => AllowedHosts::parse(&entries, ids)
-            .map_err(|errors| problems.extend(errors.iter().map(|error| place(error)))),
-        Err(error) => {
-            problems.push(place(&http_client::chain(&error)));
-            Err(())
-        }
-    };
-    let own = own.map_err(|errors| problems.extend(errors.iter().map(ToString::to_string)));
+    let (entries, errors) = expand_all(variables, &entries.unwrap_or_default()).await;
+    problems.extend(errors.iter().map(|error| place(error)));
+    let allowed = AllowedHosts::parse(&entries, ids)
+        .map_err(|errors| problems.extend(errors.iter().map(|error| place(error))));
+    let own = own.map_err(|errors| {
+        let errors = errors.iter().filter(|error| !is_told_already(error));
+        problems.extend(errors.map(ToString::to_string));
+    });
     let storage =
         settings.storage.of_component(component).map_err(|unknown| problems.extend(unknown));
     Some(Prepared {
@@ -250,16 +250,23 @@ async fn prepare(
     })
 }
 
-async fn expand_all(
-    variables: &Variables,
-    entries: &[String],
-) -> Result<Vec<String>, VariableError> {
-    let mut expanded = Vec::new();
+/// The entries without variables, and what is wrong with others.
+async fn expand_all(variables: &Variables, entries: &[String]) -> (Vec<String>, Vec<String>) {
+    let (mut expanded, mut errors) = (Vec::new(), Vec::new());
     for entry in entries {
         let place = format!("allowed_outbound_hosts entry {entry:?}");
-        expanded.push(variables.expand(entry, &place).await?);
+        match variables.expand(entry, &place).await {
+            Ok(entry) => expanded.push(entry),
+            Err(error) if is_told_already(&error) => {}
+            Err(error) => errors.push(http_client::chain(&error)),
+        }
     }
-    Ok(expanded)
+    (expanded, errors)
+}
+
+/// Whether something is wrong only because a variable has no value.
+fn is_told_already(error: &VariableError) -> bool {
+    matches!(error, VariableError::Required { .. })
 }
 
 /// What an instance that is run as a program has beside what all instances of its

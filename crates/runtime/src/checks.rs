@@ -20,18 +20,23 @@ pub fn required_components(app: &LockedApp) -> BTreeSet<String> {
 /// them, or which needs what this version does not have.
 ///
 /// # Errors
-/// [`RuntimeError::Unsupported`] with everything that is missing, otherwise
-/// [`RuntimeError::Triggers`] with everything that is wrong.
+/// Everything that is missing and everything that is wrong: [`RuntimeError::Unsupported`]
+/// when nothing is wrong, else [`RuntimeError::Triggers`].
 pub fn check(app: &LockedApp, types: &[Box<dyn TriggerType>]) -> Result<(), RuntimeError> {
-    supported(app, types)?;
-    let mut problems = Problems::default();
+    let mut problems = supported(app, types);
+    let missing = problems.iter().count();
     for kind in types.iter().filter(|kind| app.triggers_of(kind.name()).next().is_some()) {
         kind.check(app, &mut problems);
     }
-    problems.into_result(()).map_err(RuntimeError::Triggers)
+    let error = if problems.iter().count() == missing {
+        RuntimeError::Unsupported
+    } else {
+        RuntimeError::Triggers
+    };
+    problems.into_result(()).map_err(error)
 }
 
-fn supported(app: &LockedApp, types: &[Box<dyn TriggerType>]) -> Result<(), RuntimeError> {
+fn supported(app: &LockedApp, types: &[Box<dyn TriggerType>]) -> Problems {
     let mut problems = Problems::default();
     let names: Vec<&str> = types.iter().map(|kind| kind.name()).collect();
     for trigger in &app.triggers {
@@ -63,7 +68,7 @@ fn supported(app: &LockedApp, types: &[Box<dyn TriggerType>]) -> Result<(), Runt
             ));
         }
     }
-    problems.into_result(()).map_err(RuntimeError::Unsupported)
+    problems
 }
 
 #[cfg(test)]
@@ -121,8 +126,10 @@ mod tests {
     fn triggers_are_checked_before_anything_runs() {
         let mut wrong = trigger("http");
         wrong["trigger_config"]["rout"] = json!("/");
-        let error = check_of(&app(json!([wrong.clone(), wrong]), json!({}))).unwrap_err();
+        let triggers = json!([wrong.clone(), wrong, trigger("kafka")]);
+        let error = check_of(&app(triggers, json!({}))).unwrap_err();
         assert_eq!(error.matches("unknown field `rout`").count(), 2, "{error}");
+        assert!(error.contains("kafka"), "{error}");
     }
 
     #[test]

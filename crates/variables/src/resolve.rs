@@ -21,6 +21,8 @@ pub struct Variables {
 /// What is known of a variable when its app starts.
 #[derive(Clone)]
 pub(crate) enum Value {
+    /// Nobody has one, and nobody is left to be asked.
+    Missing,
     Fixed(Arc<str>),
     Asked {
         /// Asked in this order.
@@ -75,27 +77,25 @@ pub enum VariableError {
 impl Variables {
     /// Resolves every variable of `app` from `providers`, in their order, and the
     /// defaults. Remote providers are not asked yet.
+    pub fn resolve(app: &LockedApp, providers: &[Provider]) -> Self {
+        let value = |name: &str, default| value(name, default, providers).unwrap_or(Value::Missing);
+        let values = app
+            .variables
+            .iter()
+            .map(|(name, variable)| (name.clone(), value(name, variable.default.as_deref())));
+        Self { values: values.collect() }
+    }
+
+    /// Whether all variables may have a value.
     ///
     /// # Errors
     ///
     /// [`VariableError::Required`] with the names of all variables that certainly
-    /// have no value.
-    pub fn resolve(app: &LockedApp, providers: &[Provider]) -> Result<Self, VariableError> {
-        let mut values = BTreeMap::new();
-        let mut missing = Vec::new();
-        for (name, variable) in &app.variables {
-            match value(name, variable.default.as_deref(), providers) {
-                Some(value) => {
-                    values.insert(name.clone(), value);
-                }
-                None => missing.push(name.clone()),
-            }
-        }
-        if missing.is_empty() {
-            Ok(Self { values })
-        } else {
-            Err(VariableError::Required { names: missing })
-        }
+    /// have none.
+    pub fn check(&self) -> Result<(), VariableError> {
+        let missing = self.values.iter().filter(|(_, value)| matches!(value, Value::Missing));
+        let names: Vec<String> = missing.map(|(name, _)| name.clone()).collect();
+        if names.is_empty() { Ok(()) } else { Err(VariableError::Required { names }) }
     }
 
     /// `text` with its variables replaced; `place` says in errors where it stands.
@@ -104,7 +104,7 @@ impl Variables {
     /// # Errors
     ///
     /// A template that cannot be parsed, names an unknown variable, or one that
-    /// has no value.
+    /// has no value: [`VariableError::Required`] if that is known already.
     pub async fn expand(&self, text: &str, place: &str) -> Result<String, VariableError> {
         self.expression(text, place)?.resolve().await
     }
@@ -113,7 +113,8 @@ impl Variables {
     ///
     /// # Errors
     ///
-    /// Every one of its templates that can never be resolved.
+    /// Every one of its templates that can never be resolved, as [`Variables::expand`]
+    /// tells it.
     pub fn of_component(
         &self,
         component: &LockedComponent,
@@ -141,6 +142,9 @@ impl Variables {
                 Part::Literal(text) => expression.push_text(text),
                 Part::Variable(name) => match self.values.get(name) {
                     Some(Value::Fixed(text)) => expression.push_text(text),
+                    Some(Value::Missing) => {
+                        return Err(VariableError::Required { names: vec![name.clone()] });
+                    }
                     Some(value) => expression.push_variable(name, value),
                     None => {
                         let (place, name) = (place.to_owned(), name.clone());
@@ -180,6 +184,7 @@ fn value(name: &str, default: Option<&str>, providers: &[Provider]) -> Option<Va
 impl Value {
     pub(crate) async fn get(&self, name: &str) -> Result<Arc<str>, VariableError> {
         let (providers, otherwise) = match self {
+            Self::Missing => return Err(VariableError::NoValue { name: name.to_owned() }),
             Self::Fixed(text) => return Ok(Arc::clone(text)),
             Self::Asked { providers, otherwise } => (providers, otherwise),
         };

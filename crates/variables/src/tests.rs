@@ -73,7 +73,7 @@ async fn the_bare_name_wins_over_the_prefixed_one_and_over_the_default() {
         ("PASSWORD", "bare"),
         ("SPIN_VARIABLE_TOKEN", "t"),
     ])];
-    let variables = Variables::resolve(&app(), &providers).unwrap();
+    let variables = Variables::resolve(&app(), &providers);
     let text = variables.expand("{{api_url}}?{{ password }}&{{token}}", "here").await.unwrap();
     assert_eq!(text, "http://default.test?bare&t");
 }
@@ -94,8 +94,7 @@ fn a_prefix_of_ones_own_is_joined_with_an_underscore() {
 #[tokio::test]
 async fn providers_are_asked_in_their_order() {
     let fixed = Provider::Static(map(&[("token", "static"), ("password", "static")]));
-    let both =
-        |first: Provider, second: Provider| Variables::resolve(&app(), &[first, second]).unwrap();
+    let both = |first: Provider, second: Provider| Variables::resolve(&app(), &[first, second]);
     let env = environment(&[("TOKEN", "env"), ("PASSWORD", "env")]);
     let expand = async |variables: Variables| variables.expand("{{token}}", "").await.unwrap();
     assert_eq!(expand(both(fixed.clone(), env.clone())).await, "static");
@@ -110,7 +109,7 @@ async fn a_remote_provider_is_asked_for_each_call_and_only_for_what_it_may_know(
         Provider::Remote(remote.clone()),
         environment(&[("TOKEN", "env")]),
     ];
-    let variables = Variables::resolve(&app(), &providers).unwrap();
+    let variables = Variables::resolve(&app(), &providers);
     let own = variables
         .of_component(&component(&[
             ("p", "<{{ password }}>"),
@@ -130,7 +129,7 @@ async fn a_remote_provider_is_asked_for_each_call_and_only_for_what_it_may_know(
 #[tokio::test]
 async fn a_remote_provider_that_fails_is_an_error_and_no_reason_for_the_default() {
     let providers = [Provider::Remote(Arc::new(Counting::default()))];
-    let variables = Variables::resolve(&app(), &providers).unwrap();
+    let variables = Variables::resolve(&app(), &providers);
     let error = variables.expand("{{ api_url }}", "").await.unwrap_err();
     assert!(http_client::chain(&error).contains("it is broken"), "{error}");
     let error = variables.expand("{{ token }}", "").await.unwrap_err();
@@ -139,8 +138,8 @@ async fn a_remote_provider_that_fails_is_an_error_and_no_reason_for_the_default(
 
 #[test]
 fn all_required_variables_without_a_value_are_named() {
-    let error = Variables::resolve(&app(), &[environment(&[])]).unwrap_err();
-    let text = error.to_string();
+    let variables = Variables::resolve(&app(), &[environment(&[])]);
+    let text = variables.check().unwrap_err().to_string();
     assert!(text.contains("password, token"), "{text}");
     assert!(text.contains("SPIN_VARIABLE_PASSWORD"), "{text}");
 }
@@ -148,7 +147,7 @@ fn all_required_variables_without_a_value_are_named() {
 #[tokio::test]
 async fn a_component_reads_its_own_names_only() {
     let providers = [environment(&[("TOKEN", "t"), ("PASSWORD", "p")])];
-    let variables = Variables::resolve(&app(), &providers).unwrap();
+    let variables = Variables::resolve(&app(), &providers);
     let own = variables.of_component(&component(&[("key", "<{{ token }}>")])).unwrap();
     assert_eq!(own.get("key").await.unwrap().as_deref(), Some("<t>"));
     assert_eq!(own.get("token").await.unwrap(), None);
@@ -158,7 +157,7 @@ async fn a_component_reads_its_own_names_only() {
 #[test]
 fn every_template_that_cannot_be_resolved_is_reported() {
     let providers = [environment(&[("TOKEN", "t"), ("PASSWORD", "p")])];
-    let variables = Variables::resolve(&app(), &providers).unwrap();
+    let variables = Variables::resolve(&app(), &providers);
     let component = component(&[("a", "{{ nobody }}"), ("b", "{{ open")]);
     assert_eq!(variables.of_component(&component).unwrap_err().len(), 2);
 }

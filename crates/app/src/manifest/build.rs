@@ -69,9 +69,15 @@ pub(super) fn file_mount(value: &toml::Value) -> Result<FileMount, String> {
 
 /// Refuses fields that are not in `fields`.
 pub(super) fn only(table: &toml::Table, what: &str, fields: &[&str]) -> Result<(), String> {
-    match table.keys().find(|key| !fields.contains(&key.as_str())) {
-        Some(key) => Err(format!("`{what}` has an unknown field {key:?}")),
-        None => Ok(()),
+    let unknown: Vec<String> = table
+        .keys()
+        .filter(|key| !fields.contains(&key.as_str()))
+        .map(|key| format!("{key:?}"))
+        .collect();
+    match unknown.as_slice() {
+        [] => Ok(()),
+        [one] => Err(format!("`{what}` has an unknown field {one}")),
+        several => Err(format!("`{what}` has unknown fields {}", several.join(", "))),
     }
 }
 

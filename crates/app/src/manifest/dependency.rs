@@ -55,7 +55,7 @@ pub(super) fn read(
     }
     let what = format!("dependencies.{name}");
     let table = value.as_table().ok_or_else(|| format!("`{what}` must be a version or a table"))?;
-    let rest = ["export", "inherit_configuration", "environment"];
+    let rest = ["export", "inherit_configuration"];
     let fields = |own: &[&'static str]| only(table, &what, &[own, &rest].concat());
     let source = if table.contains_key("path") {
         fields(&["path"])?;

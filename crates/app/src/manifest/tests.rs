@@ -277,6 +277,53 @@ fn an_unknown_field_is_reported_with_its_line() {
 }
 
 #[test]
+fn fields_that_do_not_fit_are_all_reported() {
+    let error = parse(
+        r#"spin_manifest_version = 2
+        [application]
+        name = 5
+        versio = "1"
+        [variables]
+        a = { requird = true }
+        [[trigger.http]]
+        component = "x"
+        [component.x]
+        sorce = "x.wasm"
+        files = "x"
+        [component.y]
+        source = "y.wasm"
+        build = { command = "make", watch = [1], wat = 1 }
+        "#,
+    );
+    let error = error.unwrap_err().to_string();
+    for part in [
+        "line 3, `name`: invalid type: integer `5`",
+        "line 4, `versio`: unknown field",
+        "line 6, `a`: unknown field `requird`",
+        "line 10, `sorce`: unknown field",
+        "line 11, `files`: invalid type: string \"x\", expected a sequence",
+        "line 9, `[component.x]`: missing field `source`",
+        "line 14, `build`: invalid type: integer `1`",
+        "line 14, `build`: unknown field `wat`",
+    ] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    assert_eq!(error.matches("; ").count(), 7, "{error}");
+
+    // Where only fields are unknown, the rest is looked at, too.
+    let error = parse(
+        "spin_manifest_version = 2\nx = 1\n[application]\nname = \"\"\ny = 1\n[trigger]\n\
+         [component.c]\nsource = { path = \"c\", digest = 1 }\n",
+    );
+    let error = error.unwrap_err().to_string();
+    for part in ["unknown field `x`", "unknown field `y`", "no name", "`source` must be a path"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    let error = parse("a = \nb = \n").unwrap_err().to_string();
+    assert!(error.contains("line 1") && error.contains("line 2"), "{error}");
+}
+
+#[test]
 fn everything_that_is_wrong_is_reported_at_once() {
     let error = parse(
         r#"

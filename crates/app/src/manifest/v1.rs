@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::build::{file_mount, object, source};
 use super::v2::{BuildTable, VariableTable, variables};
-use super::{Application, Component, Manifest, ManifestError, Trigger, TriggerDependencies, id};
+use super::{Application, Component, Manifest, Trigger, TriggerDependencies, id};
 use crate::{Problems, http_hosts};
 
 #[derive(Deserialize)]
@@ -59,12 +59,12 @@ struct ComponentTable {
     build: Option<BuildTable>,
 }
 
-pub(super) fn read(text: &str, problems: &mut Problems) -> Result<Manifest, ManifestError> {
-    let mut document: Document = super::read(text)?;
+pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
+    let mut document: Document = super::read::read(text, problems)?;
     let trigger_type = document.trigger.remove("type");
     let Some(toml::Value::String(trigger_type)) = trigger_type else {
         problems.push("`trigger` must have a `type`, for example { type = \"http\" }");
-        return Ok(Manifest::default());
+        return None;
     };
     let mut manifest = Manifest {
         application: Application {
@@ -91,7 +91,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Result<Manifest, Mani
             problems.push(format!("component id {id:?} is used twice"));
         }
     }
-    Ok(manifest)
+    Some(manifest)
 }
 
 /// Ids could be anything; the two likely offences are mended.

@@ -8,8 +8,8 @@ use serde::de::IgnoredAny;
 use super::build::{file_mount, json, object, source};
 use super::normalize::{RawTrigger, Specs};
 use super::{
-    Application, Component, Manifest, ManifestError, TriggerDependencies, dependency, id,
-    normalize, trigger_dependencies,
+    Application, Component, Manifest, TriggerDependencies, dependency, id, normalize,
+    trigger_dependencies,
 };
 use crate::template::check_variable_name;
 use crate::{Problems, Variable, http_hosts};
@@ -119,8 +119,8 @@ impl BuildTable {
     }
 }
 
-pub(super) fn read(text: &str, problems: &mut Problems) -> Result<Manifest, ManifestError> {
-    let document: Document = super::read(text)?;
+pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
+    let document: Document = super::read::read(text, problems)?;
     let application = Application {
         name: document.application.name,
         version: document.application.version,
@@ -154,7 +154,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Result<Manifest, Mani
         components,
     };
     normalize::add_triggers(&mut manifest, triggers, problems);
-    Ok(manifest)
+    Some(manifest)
 }
 
 /// Application variables.

@@ -73,6 +73,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("key-value-dynamo", &["aws-client", "key-value"]),
     ("key-value-redis", &["http-client", "key-value", "runtime-config"]),
     ("llm", &["http-client", "runtime-config", "telemetry"]),
+    ("micro-benchmarks", &["app", "componentize", "engine", "host", "http-trigger", "trigger"]),
     ("mqtt-trigger", &["app", "host", "outbound-network", "trigger"]),
     ("native-server", &[]),
     ("node-install", &[]),

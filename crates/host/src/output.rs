@@ -7,12 +7,14 @@
 //!   ends, with a line break added if it lacks one.
 //! - What a program writes, the only instance of its component, goes on byte for
 //!   byte instead, and it waits for its reader as any program does.
-//! - Guests never block a thread: a thread of its own writes each stream. While
+//! - Guests never block a thread: what a pipe has no room for, and everything for
+//!   other streams, a thread of its own writes, one for each stream. While
 //!   [`QUEUE`] bytes wait, guests that write wait too; those that serve do so for
 //!   [`PATIENCE`] without progress. Then their output is dropped, and how much is
 //!   said as soon as writing works.
 
 mod log_files;
+mod pipe;
 mod sink;
 
 use std::io::Write;
@@ -49,7 +51,11 @@ pub struct Output {
 impl Output {
     /// The standard streams of this process.
     pub fn process() -> Self {
-        Self::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()))
+        Self {
+            stdout: Sink::of_stream("guest-stdout", std::io::stdout()),
+            stderr: Sink::of_stream("guest-stderr", std::io::stderr()),
+            files: None,
+        }
     }
 
     /// Any two writers.

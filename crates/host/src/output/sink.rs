@@ -1,11 +1,13 @@
 //! One stream of the process, or one file, and the lines that wait for it.
 
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::pipe::Pipe;
 use super::{PATIENCE, QUEUE, Writes};
 
 /// One stream of the process, or one file, and the lines that wait for it.
@@ -15,6 +17,8 @@ pub(super) struct Sink {
     changed: Condvar,
     /// Told when lines were written.
     space: Notify,
+    /// Where the writer writes to, if that is a pipe.
+    pipe: Option<Pipe>,
 }
 
 #[derive(Default)]
@@ -58,10 +62,23 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Sink {
     pub(super) fn new(name: &'static str, writer: Box<dyn Write + Send>) -> Arc<Self> {
+        Self::beside(None, name, writer)
+    }
+
+    /// One whose writer writes to `stream` and keeps nothing back.
+    pub(super) fn of_stream<S>(name: &'static str, stream: S) -> Arc<Self>
+    where
+        S: Write + AsFd + Send + 'static,
+    {
+        Self::beside(Pipe::of(&stream), name, Box::new(stream))
+    }
+
+    fn beside(pipe: Option<Pipe>, name: &'static str, writer: Box<dyn Write + Send>) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Queue { writer: Some((name, writer)), ..Queue::default() }),
             changed: Condvar::new(),
             space: Notify::new(),
+            pipe,
         })
     }
 
@@ -69,6 +86,11 @@ impl Sink {
         let mut queue = lock(&self.queue);
         if queue.stalled && queue.bytes() >= QUEUE {
             queue.dropped += lines.len();
+            return;
+        }
+        // The thread is only there to wait, and to wake it costs many times a write.
+        let nothing_waits = queue.is_written();
+        if nothing_waits && self.pipe.as_ref().is_some_and(|pipe| pipe.takes(lines)) {
             return;
         }
         queue.tell_dropped();

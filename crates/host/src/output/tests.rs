@@ -39,6 +39,32 @@ fn lines_of_two_instances_do_not_mix() {
     assert_eq!(err.text(), "oops\n");
 }
 
+/// Lines that the pipe takes at once, lines that wait for it, and lines afterwards.
+#[test]
+fn lines_for_a_pipe_keep_their_order_whether_it_has_room_or_not() {
+    use std::io::{BufRead as _, BufReader};
+    let (reader, writer) = std::io::pipe().unwrap();
+    let sink = Sink::of_stream("test", writer);
+    let write = |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            sink.push(format!("{number:0>100}\n").as_bytes());
+        }
+    };
+    write(0..2000);
+    assert!(sink.waiting() > 0, "more than a pipe takes");
+    let mut lines = BufReader::new(reader).lines();
+    let mut expect = |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            assert_eq!(lines.next().unwrap().unwrap(), format!("{number:0>100}"));
+        }
+    };
+    expect(0..1000);
+    write(2000..2100);
+    expect(1000..2100);
+    write(2100..2110);
+    expect(2100..2110);
+}
+
 #[test]
 fn a_very_long_line_is_broken() {
     let (output, out, _) = output();

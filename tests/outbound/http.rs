@@ -94,3 +94,11 @@ fn names_are_not_looked_up_for_sockets_and_nothing_is_bound() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_component_that_may_connect_to_nothing_has_no_sockets() -> Result<()> {
+    let app = App::start("outbound", "")?;
+    assert_eq!(app.ask("/socket", &["tcp", "udp"])?, ["made"; 2]);
+    assert_eq!(app.ask("/closed/socket", &["tcp", "udp"])?, ["access-denied"; 2]);
+    Ok(())
+}

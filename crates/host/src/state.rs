@@ -388,14 +388,16 @@ impl ComponentContext {
     ) -> WasiCtx {
         let (stdout, stderr) = self.app.output.instance(&self.id, program.writes, told);
         let (allowed, app) = (Arc::clone(&self.allowed_hosts), Arc::clone(&self.app));
+        // Where nothing at all is allowed there are no sockets, as in Spin.
+        let may_connect = !allowed.is_empty();
         let mut builder = WasiCtx::builder();
         builder
             .args(&program.arguments)
             .envs(&program.environment(&self.environment))
             .stdout(stdout)
             .stderr(stderr)
-            .allow_tcp(true)
-            .allow_udp(true)
+            .allow_tcp(may_connect)
+            .allow_udp(may_connect)
             .socket_addr_check(move |address, purpose| {
                 let blocked = app.servers.network().blocked();
                 let may = may_use(&allowed, blocked, address, purpose) && shares.take(purpose);

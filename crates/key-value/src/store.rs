@@ -83,8 +83,8 @@ pub enum StoreError {
         /// How long it is.
         bytes: usize,
     },
-    /// The result is too long.
-    #[error("the result has more than {MAX_RESULT} bytes")]
+    /// The result is too long; in the words of Spin, which has the same limit.
+    #[error("query result exceeds limit of {MAX_RESULT} bytes")]
     ResultTooLong,
     /// A value that is to be incremented is not a number.
     #[error("the value of {key:?} is not a number that was made by an increment")]

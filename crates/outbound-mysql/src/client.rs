@@ -19,8 +19,7 @@ use crate::value::{data_type, decode, encode};
 
 /// Connections one component may have in use to one address at a time.
 pub const PER_ADDRESS: usize = 64;
-/// Bytes that the rows of one query may have where the guest gets all of them at
-/// once.
+/// Bytes that the rows of one query may have.
 pub const MAX_ROWS: usize = 128 << 20;
 /// Rows that are kept ready for a guest that reads them one by one.
 const ROWS_AHEAD: usize = 64;
@@ -195,14 +194,7 @@ impl Connection {
     ) -> Result<(Vec<Column>, Vec<Row>), Error> {
         let mut started = self.stream(statement.to_owned(), parameters).await?;
         let mut rows = Vec::new();
-        let mut size = 0_usize;
         while let Some(row) = started.rows.recv().await {
-            size = size.saturating_add(bytes(&row));
-            if size > MAX_ROWS {
-                return Err(Error::QueryFailed(format!(
-                    "the rows have more than {MAX_ROWS} bytes; read fewer at a time"
-                )));
-            }
             rows.push(row);
         }
         started.outcome.await.unwrap_or_else(|_| Err(interrupted()))?;
@@ -226,7 +218,8 @@ impl Connection {
             let forward = forward(&lease, &statement, positional(parameters), described, &sender);
             tokio::select! {
                 result = forward => {
-                    if !matches!(result, Err(Error::ValueConversionFailed(_))) {
+                    // These two leave rows unread.
+                    if !matches!(result, Err(Error::ValueConversionFailed(_) | Error::Other(_))) {
                         call.finish();
                     }
                     if let Err(error) = &result {
@@ -281,11 +274,17 @@ async fn forward(
         .collect();
     // Nobody may wait for them any more; the caller sees that.
     let _ = described.send(columns.clone());
+    let mut size = 0_usize;
     while let Some(row) = result.next().await.map_err(|error| client.query_failed(error))? {
         let values = row.unwrap().into_iter().zip(&columns);
         let row = values
             .map(|(value, column)| decode(&column.name, column.data_type, value))
             .collect::<Result<Row, Error>>()?;
+        size = size.saturating_add(bytes(&row));
+        if size > MAX_ROWS {
+            // In the words of Spin, which has the same limit.
+            return Err(Error::Other(format!("query result exceeds limit of {MAX_ROWS} bytes")));
+        }
         if sender.send(row).await.is_err() {
             return std::future::pending().await;
         }

@@ -16,7 +16,7 @@
 //! reset and kept for the next instance of the component that opens the same
 //! address. Limits: [`MAX_OPEN`] connections per instance, [`PER_ADDRESS`] per
 //! component and address, those of [`outbound_network::Pool`], and [`MAX_ROWS`]
-//! bytes for the rows of a query that are not streamed.
+//! bytes for the rows of a query, streamed or not, as in Spin.
 
 mod address;
 mod client;

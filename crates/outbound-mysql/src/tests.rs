@@ -82,6 +82,25 @@ async fn every_type_of_value_comes_back() {
 }
 
 #[tokio::test]
+async fn the_rows_of_a_query_have_a_limit_in_the_words_of_spin() {
+    let server = MariaDb::start().unwrap();
+    let component = component(&["mysql://127.0.0.1:*"]);
+    let connection = component.connect(&server.address()).await.unwrap();
+    let large = "SELECT REPEAT('y', 1048576) FROM seq_1_to_129";
+    let is_said = |error: &Error| {
+        matches!(error, Error::Other(text)
+            if text.contains("query result exceeds limit of 134217728 bytes"))
+    };
+    let error = connection.query(large, vec![]).await.unwrap_err();
+    assert!(is_said(&error), "{error:?}");
+    let mut streamed = connection.stream(large.to_owned(), vec![]).await.unwrap();
+    while streamed.rows.recv().await.is_some() {}
+    let error = streamed.outcome.await.unwrap().unwrap_err();
+    assert!(is_said(&error), "{error:?}");
+    connection.query("SELECT 1", vec![]).await.unwrap();
+}
+
+#[tokio::test]
 async fn every_error_has_its_own_variant() {
     let server = MariaDb::start().unwrap();
     let denied = component(&["mysql://127.0.0.1"]).connect(&server.address()).await.unwrap_err();

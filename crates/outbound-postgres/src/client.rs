@@ -27,8 +27,7 @@ use crate::value::{data_type, decode, encode};
 
 /// Connections one component may have in use to one address at a time.
 pub const PER_ADDRESS: usize = 64;
-/// Bytes that the rows of one query may have, as the server sends them, where the
-/// guest gets all of them at once.
+/// Bytes that the rows of one query may have, as the server sends them.
 pub const MAX_ROWS: usize = 128 << 20;
 /// Rows that are kept ready for a guest that reads them one by one.
 const ROWS_AHEAD: usize = 64;
@@ -349,14 +348,20 @@ async fn read_all(rows: RowStream, columns: &[Column]) -> Result<Vec<Row>, Error
     let mut all = Vec::new();
     let mut size = 0_usize;
     while let Some(row) = rows.try_next().await.map_err(query_failed)? {
-        size = size.saturating_add(row.raw_size_bytes());
-        if size > MAX_ROWS {
-            let text = format!("the rows have more than {MAX_ROWS} bytes; read fewer at a time");
-            return Err(Error::QueryFailed(QueryError::Text(text)));
-        }
+        count(&row, &mut size)?;
         all.push(converted(&row, columns)?);
     }
     Ok(all)
+}
+
+/// Counts what a row has; in the words of Spin, which has the same limit.
+fn count(row: &tokio_postgres::Row, size: &mut usize) -> Result<(), Error> {
+    *size = size.saturating_add(row.raw_size_bytes());
+    if *size <= MAX_ROWS {
+        return Ok(());
+    }
+    let text = format!("query result exceeds limit of {MAX_ROWS} bytes");
+    Err(Error::QueryFailed(QueryError::Text(text)))
 }
 
 async fn forward(
@@ -365,7 +370,9 @@ async fn forward(
     sender: &mpsc::Sender<Row>,
 ) -> Result<(), Error> {
     let mut rows = pin!(rows);
+    let mut size = 0_usize;
     while let Some(row) = rows.try_next().await.map_err(query_failed)? {
+        count(&row, &mut size)?;
         let row = converted(&row, columns)?;
         if sender.send(row).await.is_err() {
             // The reader is gone; the caller sees that, too.

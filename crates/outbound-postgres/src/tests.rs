@@ -112,6 +112,24 @@ async fn every_error_has_its_own_variant() {
 }
 
 #[tokio::test]
+async fn the_rows_of_a_query_have_a_limit_in_the_words_of_spin() {
+    let server = Postgres::start().unwrap();
+    let component = component(&["postgres://127.0.0.1:*"]);
+    let connection = component.connect(&server.address()).await.unwrap();
+    let large = "SELECT repeat('y', 1048576) FROM generate_series(1, 129)";
+    let is_said = |error: &Error| {
+        matches!(error, Error::QueryFailed(QueryError::Text(text))
+            if text.contains("query result exceeds limit of 134217728 bytes"))
+    };
+    let error = connection.query(large, &[]).await.unwrap_err();
+    assert!(is_said(&error), "{error:?}");
+    let mut streamed = connection.stream(large, &[]).await.unwrap();
+    while streamed.rows.recv().await.is_some() {}
+    let error = streamed.outcome.await.unwrap().unwrap_err();
+    assert!(is_said(&error), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_session_is_reset_before_it_is_used_again() {
     let server = Postgres::start().unwrap();
     let component = component(&["postgres://127.0.0.1:*"]);

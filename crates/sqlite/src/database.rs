@@ -64,8 +64,8 @@ pub enum SqliteError {
     /// There is no room left.
     #[error("the database is full")]
     Full,
-    /// The result is too long.
-    #[error("the result has more than {MAX_RESULT} bytes")]
+    /// The result is too long; in the words of Spin, which has the same limit.
+    #[error("query result exceeds limit of {MAX_RESULT} bytes")]
     ResultTooLong,
     /// The backend says why in words a guest can use.
     #[error("{0}")]

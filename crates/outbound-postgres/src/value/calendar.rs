@@ -66,11 +66,14 @@ pub(super) fn time_from_micros(micros: i64) -> Option<Time> {
     Some((hour, minute, second, micros.rem_euclid(MICROS_PER_SECOND) as u32 * 1000))
 }
 
-/// Microseconds since 2000-01-01 00:00.
+/// Microseconds since 2000-01-01 00:00; what is less than one is cut off on the side
+/// of that day, as by Spin.
 pub(super) fn micros_from_datetime(date: Date, time: Time) -> Option<i64> {
-    i64::from(days_from_date(date)?)
+    let micros = i64::from(days_from_date(date)?)
         .checked_mul(MICROS_PER_DAY)?
-        .checked_add(micros_from_time(time)?)
+        .checked_add(micros_from_time(time)?)?;
+    let is_cut = micros < 0 && !time.3.is_multiple_of(1000);
+    Some(micros + i64::from(is_cut))
 }
 
 /// Date and time so many microseconds after 2000-01-01 00:00.
@@ -122,6 +125,9 @@ mod tests {
         let (date, time) = ((1999, 12, 31), (23, 59, 59, 999_999_000));
         assert_eq!(micros_from_datetime(date, time), Some(-1));
         assert_eq!(datetime_from_micros(-1), Some((date, time)));
+        let between = |date, nanoseconds| micros_from_datetime(date, (23, 59, 58, nanoseconds));
+        assert_eq!(between(date, 4), Some(-1_999_999));
+        assert_eq!(between((2000, 1, 1), 4), Some(86_398_000_000));
         assert_eq!(micros_from_unix(946_684_801), Some(1_000_000));
     }
 }

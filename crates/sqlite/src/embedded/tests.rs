@@ -94,7 +94,7 @@ async fn a_result_has_a_largest_size() {
     )
     .await
     .unwrap_err();
-    assert!(matches!(error, SqliteError::ResultTooLong), "{error}");
+    assert_eq!(error.to_string(), "query result exceeds limit of 134217728 bytes");
     let text = self::error(&connection, "SELECT zeroblob(200000000)").await;
     assert!(text.contains("too big"), "{text}");
 }

@@ -6,6 +6,7 @@
 //! | `/fetch` | `URL [connect=MS] [first=MS] [between=MS]` | status and body of a GET, or the error |
 //! | `/tcp` | `IPV4:PORT` | `connected`, or the error code |
 //! | `/tcp-in-turn` | the same | the same |
+//! | `/socket` | `tcp` or `udp` | `made`, or the error code |
 //! | `/listen` | `IPV4:PORT` | `bound`, or the error code |
 //! | `/lookup` | a name | its first address, or the error code |
 //!
@@ -22,7 +23,7 @@ use wasip2::io::streams::{InputStream, StreamError};
 use wasip2::sockets::network::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddress};
 use wasip2::sockets::ip_name_lookup::resolve_addresses;
 use wasip2::sockets::tcp::TcpSocket;
-use wasip2::sockets::{instance_network, network, tcp_create_socket};
+use wasip2::sockets::{instance_network, network, tcp_create_socket, udp_create_socket};
 
 /// The most that one blocking call reads or writes.
 const CHUNK: usize = 4096;
@@ -47,6 +48,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Component {
                 sockets.iter().map(connected).collect()
             }
             Some("tcp-in-turn") => lines.map(|line| connected(&connect(line))).collect(),
+            Some("socket") => lines.map(|line| said(make(line), "made")).collect(),
             Some("listen") => lines.map(|line| said(bind(line), "bound")).collect(),
             Some("lookup") => lines.map(|line| said(look_up(line), "found")).collect(),
             _ => vec![format!("there is no {target}")],
@@ -124,6 +126,13 @@ fn address(line: &str) -> IpSocketAddress {
 
 fn said<T>(outcome: Result<T, network::ErrorCode>, well: &str) -> String {
     outcome.map_or_else(|code| code.name().to_owned(), |_| well.to_owned())
+}
+
+fn make(protocol: &str) -> Result<(), network::ErrorCode> {
+    match protocol {
+        "udp" => udp_create_socket::create_udp_socket(IpAddressFamily::Ipv4).map(drop),
+        _ => tcp_create_socket::create_tcp_socket(IpAddressFamily::Ipv4).map(drop),
+    }
 }
 
 fn bind(line: &str) -> Result<(), network::ErrorCode> {

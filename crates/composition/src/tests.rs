@@ -13,6 +13,13 @@ const PACKAGES: &str = "
             initial-cwd: func() -> option<string>;
         }
     }
+    package wasi:cli@0.2.6 {
+        interface environment {
+            get-environment: func() -> list<tuple<string, string>>;
+            get-arguments: func() -> list<string>;
+            initial-cwd: func() -> option<string>;
+        }
+    }
     package wasi:filesystem@0.2.0 {
         interface types { resource descriptor { sync: func(); } }
         interface preopens {
@@ -115,6 +122,19 @@ fn a_dependency_has_no_capability_that_it_does_not_inherit() {
 }
 
 #[test]
+fn parts_of_several_minor_versions_of_wasi_import_it_once() {
+    let parts = [
+        component(&format!("{HANDLES} {NEEDS} import wasi:cli/environment@0.2.0;")),
+        component(&format!("{GREETS} import wasi:cli/environment@0.2.6;")),
+    ];
+    let composed = compose(&depends(&["acme:greeter"], &Inherit::All), &parts).unwrap();
+    assert_eq!(interface(&composed).0, ["wasi:cli/environment@0.2.6"]);
+    // What the dependency does not inherit is denied in its own version.
+    let composed = compose(&depends(&["acme:greeter"], &Inherit::default()), &parts).unwrap();
+    assert_eq!(interface(&composed).0, ["wasi:cli/environment@0.2.0"]);
+}
+
+#[test]
 fn an_export_of_another_name_can_be_chosen() {
     let parts = [
         component("import plain: func(); export run: func();"),
@@ -143,6 +163,13 @@ fn what_fits_nothing_or_fits_twice_is_named() {
         [component(&format!("{HANDLES} {NEEDS}")), component("export acme:greeter/parting@1.0.0;")];
     let error = compose(&depends(&["acme:greeter"], &Inherit::default()), &wrong).unwrap_err();
     assert!(matches!(error, CompositionError::NoExport { .. }), "{error}");
+    let other_type = [
+        component("import greet: func() -> string; export run: func();"),
+        component("export greet: func() -> u32;"),
+    ];
+    let error = compose(&depends(&["greet"], &Inherit::default()), &other_type).unwrap_err();
+    assert!(matches!(error, CompositionError::Mismatch { .. }), "{error}");
+    assert!(error.to_string().contains("dependency \"greet\" does not fit the import \"greet\""));
 }
 
 #[test]

@@ -277,6 +277,26 @@ fn an_unknown_field_is_reported_with_its_line() {
 }
 
 #[test]
+fn what_is_inherited_is_said_once() {
+    let read = |inherits: &str, dependency: &str| {
+        parse(&format!(
+            "spin_manifest_version = 2\n[application]\nname = \"x\"\n[trigger]\n\
+             [component.a]\nsource = \"a.wasm\"\n{inherits}\n\
+             dependencies = {{ \"a:b\" = {{ path = \"b.wasm\"{dependency} }} }}"
+        ))
+    };
+    let of = |manifest: &Manifest| manifest.components["a"].dependencies["a:b"].inherit.clone();
+    let all = "dependencies_inherit_configuration = true";
+    assert_eq!(of(&read("", "").unwrap()), Inherit::default());
+    assert_eq!(of(&read(all, "").unwrap()), Inherit::All);
+    assert_eq!(of(&read("", ", inherit_configuration = true").unwrap()), Inherit::All);
+    let error = read(all, ", inherit_configuration = false").unwrap_err().to_string();
+    assert!(error.contains("exclude each other"), "{error}");
+    let error = read("", ", environment = { A = \"b\" }").unwrap_err().to_string();
+    assert!(error.contains("unknown field \"environment\""), "{error}");
+}
+
+#[test]
 fn fields_that_do_not_fit_are_all_reported() {
     let error = parse(
         r#"spin_manifest_version = 2

@@ -16,9 +16,39 @@ use crate::Problems;
 /// None if anything but fields that nobody knows is wrong: what is left then says less
 /// than its author wrote.
 pub(super) fn read<T: DeserializeOwned>(text: &str, problems: &mut Problems) -> Option<T> {
+    read_telling(text, problems, |place, message| match place {
+        Some(place) => format!("{place}: {message}"),
+        None => message,
+    })
+}
+
+/// The same for a table of which no line is known any more; `what` names it.
+pub(super) fn read_table<T: DeserializeOwned>(
+    what: &str,
+    table: &toml::Table,
+    problems: &mut Problems,
+) -> Option<T> {
+    read_telling(&table.to_string(), problems, |place, message| match place {
+        // The others name the field themselves.
+        Some(Place { about, .. }) if message.starts_with("invalid") => {
+            format!("{what}: `{about}`: {message}")
+        }
+        _ => format!("{what}: {message}"),
+    })
+}
+
+fn read_telling<T: DeserializeOwned>(
+    text: &str,
+    problems: &mut Problems,
+    tell: impl Fn(Option<Place>, String) -> String,
+) -> Option<T> {
+    let told = |error: &Error| {
+        let message = error.message().trim().replace('\n', ", ");
+        tell(error.span().and_then(|span| Place::of(text, span.start)), message)
+    };
     let (mut root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        problems.extend(errors.iter().map(|error| told(text, error)));
+        problems.extend(errors.iter().map(told));
         return None;
     }
     let mut left_out = BTreeSet::new();
@@ -31,21 +61,12 @@ pub(super) fn read<T: DeserializeOwned>(text: &str, problems: &mut Problems) -> 
         let lacks = lacks.and_then(|rest| rest.split('`').next());
         // What was left out is missing now, and its author knows why already.
         if lacks.is_none_or(|name| !left_out.contains(name)) {
-            problems.push(told(text, &error));
+            problems.push(told(&error));
         }
         let name = error.span().and_then(|span| leave_out(root.get_mut(), &span))?;
         if !error.message().starts_with("unknown field") {
             left_out.insert(name);
         }
-    }
-}
-
-/// An error with its line.
-fn told(text: &str, error: &Error) -> String {
-    let message = error.message().trim().replace('\n', ", ");
-    match error.span().and_then(|span| Place::of(text, span.start)) {
-        Some(place) => format!("{place}: {message}"),
-        None => message,
     }
 }
 

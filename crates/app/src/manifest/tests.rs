@@ -330,6 +330,28 @@ fn fields_that_do_not_fit_are_all_reported() {
     }
     assert_eq!(error.matches("; ").count(), 7, "{error}");
 
+    // Those of a component in its trigger, whose line is not known.
+    let error = parse(
+        r#"spin_manifest_version = 2
+        application = { name = "x" }
+        [[trigger.http]]
+        component = "y"
+        [[trigger.http]]
+        component = { files = "x", bogus = 1, key_value_stores = [2] }
+        [component.y]
+        source = "y.wasm"
+        "#,
+    );
+    let error = error.unwrap_err().to_string();
+    for part in [
+        "component of http trigger 2: `files`: invalid type: string",
+        "component of http trigger 2: unknown field `bogus`",
+        "component of http trigger 2: `key_value_stores`: invalid type: integer `2`",
+        "component of http trigger 2: missing field `source`",
+    ] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+
     // Where only fields are unknown, the rest is looked at, too.
     let error = parse(
         "spin_manifest_version = 2\nx = 1\n[application]\nname = \"\"\ny = 1\n[trigger]\n\

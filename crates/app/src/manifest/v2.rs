@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::build::{file_mount, json, object, source};
 use super::normalize::{RawTrigger, Specs};
+use super::read::read_table;
 use super::{
     Application, Component, Manifest, TriggerDependencies, dependency, id, normalize,
     trigger_dependencies,
@@ -143,8 +144,8 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Manifest> {
         .collect();
     let mut triggers = Vec::new();
     for (trigger_type, tables) in document.trigger {
-        for table in tables {
-            triggers.extend(trigger(&trigger_type, table, problems));
+        for (index, table) in tables.into_iter().enumerate() {
+            triggers.extend(trigger((&trigger_type, index + 1), table, problems));
         }
     }
     let mut manifest = Manifest {
@@ -178,8 +179,9 @@ pub(super) fn variables(
     variables
 }
 
+/// One trigger, the one with this `number` among those of its type.
 fn trigger(
-    trigger_type: &str,
+    (trigger_type, number): (&str, usize),
     mut table: toml::Table,
     problems: &mut Problems,
 ) -> Option<RawTrigger> {
@@ -187,11 +189,15 @@ fn trigger(
         None => String::new(),
         Some(toml::Value::String(id)) => id,
         Some(_) => {
-            problems.push(format!("`id` of a {trigger_type} trigger must be a text"));
+            problems.push(format!("`id` of {trigger_type} trigger {number} must be a text"));
             return None;
         }
     };
-    let what = format!("{trigger_type} trigger {id:?}");
+    let what = if id.is_empty() {
+        format!("{trigger_type} trigger {number}")
+    } else {
+        format!("{trigger_type} trigger {id:?}")
+    };
     let component = table.remove("component").and_then(|value| spec(&what, value, problems));
     let dependencies = table.remove("dependencies");
     let dependencies = dependencies.map(|value| trigger_dependencies::read(&what, value, problems));
@@ -225,13 +231,11 @@ fn trigger(
 fn spec(what: &str, value: toml::Value, problems: &mut Problems) -> Option<Specs> {
     match value {
         toml::Value::String(id) => Some(Specs::Reference(id)),
-        toml::Value::Table(table) => match ComponentTable::deserialize(table) {
-            Ok(table) => Some(Specs::Inline(Box::new(component(what, table, problems)))),
-            Err(error) => {
-                problems.push(format!("component of {what}: {}", error.message().trim()));
-                None
-            }
-        },
+        toml::Value::Table(table) => {
+            let place = format!("component of {what}");
+            let table: ComponentTable = read_table(&place, &table, problems)?;
+            Some(Specs::Inline(Box::new(component(what, table, problems))))
+        }
         _ => {
             problems.push(format!("{what}: `component` must be an id or a table"));
             None

@@ -55,7 +55,7 @@ pub(crate) fn decode(of: &Type, bytes: Option<&[u8]>) -> Option<DbValue> {
         Type::TIMESTAMP | Type::TIMESTAMPTZ => datetime(int64(bytes)?)?,
         Type::UUID => DbValue::Uuid(uuid(number(bytes)?)),
         // The first byte is the version of the format.
-        Type::JSONB => DbValue::Jsonb(bytes.strip_prefix(&[1])?.to_vec()),
+        Type::JSONB => DbValue::Jsonb(compact(bytes.strip_prefix(&[1])?)),
         Type::NUMERIC => DbValue::Decimal(decimal::text(bytes)?),
         Type::INT4_RANGE => DbValue::RangeInt32(range(bytes, int32, 0)?),
         Type::INT8_RANGE => DbValue::RangeInt64(range(bytes, int64, 0)?),
@@ -69,6 +69,22 @@ pub(crate) fn decode(of: &Type, bytes: Option<&[u8]>) -> Option<DbValue> {
         Type::INTERVAL => DbValue::Interval(interval(bytes)?),
         _ => DbValue::Unsupported(bytes.to_vec()),
     })
+}
+
+/// JSON without the spaces between its parts, as guests know it from Spin.
+fn compact(json: &[u8]) -> Vec<u8> {
+    let (mut in_text, mut is_escaped) = (false, false);
+    let kept = json.iter().copied().filter(|byte| {
+        let is_part = in_text || !byte.is_ascii_whitespace();
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => in_text = !in_text,
+            _ => {}
+        }
+        is_part
+    });
+    kept.collect()
 }
 
 fn number<const SIZE: usize>(bytes: &[u8]) -> Option<[u8; SIZE]> {

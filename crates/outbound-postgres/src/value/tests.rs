@@ -49,6 +49,13 @@ fn every_kind_of_value_comes_back() {
 }
 
 #[test]
+fn json_has_no_spaces_between_its_parts() {
+    let sent = b"\x01{\"a b\": \"x \\\" \\\\\", \"n\": [1, {\"t\": true}]}";
+    let Some(DbValue::Jsonb(json)) = decode(&Type::JSONB, Some(sent)) else { panic!("no JSON") };
+    assert_eq!(json, b"{\"a b\":\"x \\\" \\\\\",\"n\":[1,{\"t\":true}]}");
+}
+
+#[test]
 fn numbers_fit_where_there_is_room_for_them() {
     assert!(through(&Type::INT8, &ParameterValue::Int32(5)).contains("Int64(5)"));
     assert!(through(&Type::INT2, &ParameterValue::Int64(5)).contains("Int16(5)"));

@@ -67,6 +67,10 @@ pub struct Arguments {
     #[arg(long)]
     pub(crate) quick: bool,
 
+    /// Have Spinlet start apps on code of the first tier, as SPINLET_FIRST_TIER does
+    #[arg(long)]
+    pub(crate) first_tier: bool,
+
     /// Folder with `containerd` and `ctr`; without it, those of PATH
     #[arg(long, value_name = "DIR")]
     pub(crate) containerd: Option<PathBuf>,

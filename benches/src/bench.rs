@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::arguments::{Arguments, ScenarioName};
-use crate::containerd::Containerd;
+use crate::containerd::{Containerd, node_settings};
 use crate::contender::{Contender, Programs, field};
 use crate::group::Group;
 use crate::interrupt;
@@ -80,7 +80,9 @@ fn measure(arguments: &Arguments) -> Result<Results> {
     let folder = tempfile::Builder::new().prefix("spinlet-bench-").tempdir()?;
     let field = field(arguments, &programs, folder.path())?;
     let group = Group::create()?;
-    let containerd = Containerd::start(arguments.containerd.as_deref(), folder.path(), &group)?;
+    let settings = node_settings(folder.path(), arguments.first_tier);
+    let programs_of_containerd = arguments.containerd.as_deref();
+    let containerd = Containerd::start(programs_of_containerd, folder.path(), &group, &settings)?;
     for image in &field.images {
         containerd.import(image)?;
     }
@@ -93,7 +95,8 @@ fn measure(arguments: &Arguments) -> Result<Results> {
         notes: field.notes,
         ..Results::default()
     };
-    let stage = Stage { containerd, group, folder: folder.path().to_owned() };
+    let folder_of_run = folder.path().to_owned();
+    let stage = Stage { containerd, group, folder: folder_of_run, settings };
     let mut context = Context::new(&stage, &field.contenders, arguments, results);
     for app in &arguments.apps {
         context.progress.set_message(format!("compiling {}", app.name));

@@ -12,6 +12,14 @@ use crate::process::{Process, find, output_of, search_path};
 /// How long `ctr` may take.
 const COMMAND: Duration = Duration::from_mins(5);
 
+/// Spinlet's settings of a node whose files are below `folder`.
+pub(crate) fn node_settings(folder: &Path, first_tier: bool) -> Vec<(String, String)> {
+    vec![
+        ("SPINLET_STATE_DIR".to_owned(), state_dir(folder).display().to_string()),
+        ("SPINLET_FIRST_TIER".to_owned(), first_tier.to_string()),
+    ]
+}
+
 /// A running containerd; ends with the value.
 #[derive(Debug)]
 pub(crate) struct Containerd {
@@ -27,7 +35,12 @@ pub(crate) struct Containerd {
 impl Containerd {
     /// Starts the containerd of `programs`, or the one of PATH, with all its files
     /// below `folder`.
-    pub(crate) fn start(programs: Option<&Path>, folder: &Path, group: &Group) -> Result<Self> {
+    pub(crate) fn start(
+        programs: Option<&Path>,
+        folder: &Path,
+        group: &Group,
+        environment: &[(String, String)],
+    ) -> Result<Self> {
         let program = |name: &str| match programs {
             Some(folder) => Ok(std::path::absolute(folder.join(name))?),
             None => find(name).with_context(|| {
@@ -40,10 +53,8 @@ impl Containerd {
         fs_err::write(&config, configuration(folder))?;
         let paths = programs.map(Path::to_owned).into_iter().chain(search_path());
         let paths = std::env::join_paths(paths)?.to_string_lossy().into_owned();
-        let environment = [
-            ("PATH".to_owned(), paths),
-            ("SPINLET_STATE_DIR".to_owned(), state_dir(folder).display().to_string()),
-        ];
+        let path = ("PATH".to_owned(), paths);
+        let environment: Vec<_> = environment.iter().cloned().chain([path]).collect();
         let arguments = ["--config".to_owned(), config.display().to_string()];
         let log = folder.join("containerd.log");
         let process =

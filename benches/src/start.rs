@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use crate::containerd::{Containerd, state_dir};
+use crate::containerd::Containerd;
 use crate::contender::Contender;
 use crate::group::Group;
 use crate::probe::{Answer, first_answers, free_address};
@@ -27,6 +27,8 @@ pub(crate) struct Stage {
     pub(crate) containerd: Containerd,
     pub(crate) group: Group,
     pub(crate) folder: PathBuf,
+    /// Spinlet's settings of this node.
+    pub(crate) settings: Vec<(String, String)>,
 }
 
 /// Something that was started and has to be removed.
@@ -53,10 +55,8 @@ impl Stage {
             "compile".to_owned(),
             std::path::absolute(app)?.display().to_string(),
         ];
-        let state = state_dir(&self.folder).display().to_string();
-        let environment = [("SPINLET_STATE_DIR".to_owned(), state)];
         let log = self.folder.join("compile.log");
-        Process::start(spinlet, &arguments, &environment, self.group.services(), &log)?
+        Process::start(spinlet, &arguments, &self.settings, self.group.services(), &log)?
             .succeed(Duration::from_mins(30))
             .with_context(|| format!("cannot compile {}", app.display()))
     }
@@ -76,12 +76,10 @@ impl Stage {
         let (program, arguments) = contender.command(address).context("nothing to start")?;
         let group = self.group.replica(id)?;
         group.create(None)?;
-        let state = state_dir(&self.folder).display().to_string();
-        let environment = [("SPINLET_STATE_DIR".to_owned(), state)];
         let log = self.folder.join("process.log");
         let _ = fs_err::remove_file(&log);
         let at = Instant::now();
-        let process = Process::start(&program, &arguments, &environment, &group, &log)?;
+        let process = Process::start(&program, &arguments, &self.settings, &group, &log)?;
         let replica = Replica { id: id.to_owned(), address, process: Some(process) };
         Ok(Begun { replica, ctr: None, at })
     }

@@ -93,6 +93,8 @@ pub struct Containerd {
     cgroup: String,
     /// The registry behind its CRI plugin, if it has one.
     cri: Option<SocketAddr>,
+    /// Further variables of its environment, for our shim.
+    environment: Vec<(String, String)>,
     /// Whether the handler says where the shim is, instead of `PATH`.
     off_path: bool,
     folder: TempDir,
@@ -126,6 +128,16 @@ impl Containerd {
         Self::prepare(state)?.launched(version)
     }
 
+    /// Starts a containerd whose administrator has set a variable for our shim.
+    ///
+    /// # Errors
+    /// Fails without root, and when a part is missing or does not answer.
+    pub fn start_with_setting(version: Version, name: &str, value: &str) -> Result<Self> {
+        let mut containerd = Self::prepare(None)?;
+        containerd.set(&[(name, value)]);
+        containerd.launched(version)
+    }
+
     /// Starts a containerd with its CRI plugin; every image reference leads to
     /// the registry at this address. `off_path`: our handler has a `runtime_path`,
     /// and the shim is not on `PATH`.
@@ -136,8 +148,10 @@ impl Containerd {
         version: Version,
         registry: SocketAddr,
         off_path: bool,
+        settings: &[(&str, &str)],
     ) -> Result<Self> {
         let mut containerd = Self::prepare(None)?;
+        containerd.set(settings);
         containerd.namespace = "k8s.io".into();
         containerd.cri = Some(registry);
         containerd.off_path = off_path;
@@ -161,10 +175,16 @@ impl Containerd {
             namespace,
             cgroup,
             cri: None,
+            environment: Vec::new(),
             off_path: false,
             folder,
             _alone: alone,
         })
+    }
+
+    fn set(&mut self, settings: &[(&str, &str)]) {
+        let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        self.environment.extend(settings);
     }
 
     fn launched(mut self, version: Version) -> Result<Self> {
@@ -199,7 +219,8 @@ impl Containerd {
             .arg("--config")
             .arg(self.folder().join("config.toml"))
             .env("PATH", std::env::join_paths(folders)?)
-            .env("SPINLET_STATE_DIR", &self.state);
+            .env("SPINLET_STATE_DIR", &self.state)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.process = Some(Running::start(&mut command, &self.log_file())?);
         wait_until(Duration::from_secs(30), || Ok(self.ctr(&["version"]).ok()))
             .with_context(|| format!("containerd does not answer\n{}", self.log()))?;

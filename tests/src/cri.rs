@@ -52,7 +52,15 @@ impl Cri {
     /// # Errors
     /// Fails without root, and when a part is missing or does not answer.
     pub fn start(version: Version) -> Result<Self> {
-        Self::start_with_shim(version, false)
+        Self::start_with_shim(version, false, &[])
+    }
+
+    /// The same on a node whose administrator has set a variable for our shim.
+    ///
+    /// # Errors
+    /// As [`Cri::start`].
+    pub fn start_with_setting(version: Version, name: &str, value: &str) -> Result<Self> {
+        Self::start_with_shim(version, false, &[(name, value)])
     }
 
     /// The same with a shim that is not on containerd's `PATH`: as the installer
@@ -61,15 +69,20 @@ impl Cri {
     /// # Errors
     /// As [`Cri::start`].
     pub fn start_off_path(version: Version) -> Result<Self> {
-        Self::start_with_shim(version, true)
+        Self::start_with_shim(version, true, &[])
     }
 
-    fn start_with_shim(version: Version, off_path: bool) -> Result<Self> {
+    fn start_with_shim(
+        version: Version,
+        off_path: bool,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let crictl = tool("cri-tools")?.join("crictl");
         let network = PrivateNetwork::enter()?;
         let registry = Registry::start()?;
         linux_image::push_basic(&registry)?;
-        let containerd = Containerd::start_with_cri(version, registry.address(), off_path)?;
+        let address = registry.address();
+        let containerd = Containerd::start_with_cri(version, address, off_path, settings)?;
         let cri = Self { containerd, registry, crictl, network };
         cri.wait_until_ready()?;
         Ok(cri)

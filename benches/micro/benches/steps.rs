@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use app::{Digest, LockedApp};
 use criterion::{BatchSize, Criterion};
-use engine::{Cache, RuntimeSettings, compile, load, new_engine};
+use engine::{Cache, RuntimeSettings, Tier, compile, load, new_engine};
 use http_trigger::routes::Routes;
 use micro_benchmarks::{Parts, hello};
 use tokio::runtime::{Builder, Runtime};
@@ -63,7 +63,7 @@ fn cache_hit(criterion: &mut Criterion, engine: &Engine) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let cache = Cache::open(&folder.path().join("code"), u64::MAX)?;
     let digest = Digest::of(&source);
-    cache.lock(&digest, None)?.insert(&compile(&source, None)?)?;
+    cache.lock(&digest, None)?.insert(&compile(&source, Tier::Optimized, None)?)?;
     let look = || -> Result<Component> {
         let code = cache.lookup(&digest)?.context("not in the cache")?;
         Ok(load(engine, &code)?)

@@ -64,7 +64,7 @@ impl Parts {
 
     fn parts(&self) -> AppParts<'_> {
         let Self { app, host, linking, components } = self;
-        AppParts { app, host, linking, components }
+        AppParts { app, host, linking, components, replacements: None }
     }
 }
 

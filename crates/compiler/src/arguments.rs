@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
 use app::Digest;
+use engine::Tier;
 use process_setup::Environment;
 
 /// The variable that bounds the cache when `--max-bytes` does not.
 const MAX_BYTES: &str = "SPINLET_CACHE_MAX_BYTES";
 
 const USAGE: &str = "usage: spinlet-compiler --cache FOLDER --digest sha256:HEX [--component NAME] \
-                     [--max-bytes BYTES] < SOURCE, or spinlet-compiler --compose true --digest \
+                     [--tier first|optimized] [--max-bytes BYTES] < SOURCE, or spinlet-compiler --compose true --digest \
                      sha256:HEX [--component NAME] < SOURCE > WASM";
 
 /// What to do.
@@ -37,6 +38,9 @@ pub(crate) struct Arguments {
     pub(crate) digest: Digest,
     /// Name for messages.
     pub(crate) component: String,
+    /// How much work it is worth. First-tier code is made only where there is no
+    /// optimized code.
+    pub(crate) tier: Tier,
     /// How large the cache may grow.
     pub(crate) max_bytes: u64,
 }
@@ -47,7 +51,7 @@ impl Task {
         environment: &Environment,
     ) -> anyhow::Result<Self> {
         let (mut cache, mut digest, mut component, mut max_bytes) = (None, None, None, None);
-        let mut compose = false;
+        let (mut compose, mut tier) = (false, Tier::Optimized);
         let mut arguments = arguments.into_iter();
         while let Some(option) = arguments.next() {
             let value = arguments
@@ -60,6 +64,7 @@ impl Task {
                 Some("--digest") => digest = Some(text?.parse::<Digest>()?),
                 Some("--component") => component = Some(text?.to_owned()),
                 Some("--compose") => compose = text?.parse().context(USAGE)?,
+                Some("--tier") => tier = text?.parse().context(USAGE)?,
                 Some("--max-bytes") => max_bytes = Some(read_max_bytes(text?)?),
                 _ => bail!("{} is not an option; {USAGE}", option.display()),
             }
@@ -75,7 +80,7 @@ impl Task {
         let configured = reader.parse(MAX_BYTES, "a number of bytes");
         reader.finish()?;
         let max_bytes = max_bytes.or(configured).unwrap_or(engine::DEFAULT_MAX_BYTES);
-        Ok(Self::Compile(Arguments { cache, digest, component, max_bytes }))
+        Ok(Self::Compile(Arguments { cache, digest, component, tier, max_bytes }))
     }
 }
 
@@ -134,6 +139,7 @@ mod tests {
             cache: "/c".into(),
             digest,
             component: text.clone(),
+            tier: Tier::Optimized,
             max_bytes: engine::DEFAULT_MAX_BYTES,
         };
         assert_eq!(parse(&["--digest", &text, "--cache", "/c"]), Ok(expected));
@@ -144,11 +150,14 @@ mod tests {
             "5",
             "--component",
             "hello",
+            "--tier",
+            "first",
             "--digest",
             &text,
         ])
         .unwrap();
         assert_eq!((given.component.as_str(), given.max_bytes), ("hello", 5));
+        assert_eq!(given.tier, Tier::First);
     }
 
     #[test]
@@ -160,6 +169,7 @@ mod tests {
             (&["--digest", &digest, "--cache", "c"], "expected an absolute path"),
             (&["--cache", "/c", "--digest", "md5:00"], "is not a digest"),
             (&["--cache", "/c", "--digest", &digest, "--max-bytes", "4G"], "number of bytes"),
+            (&["--cache", "/c", "--digest", &digest, "--tier", "fast"], "is not a tier"),
             (&["--cache"], "lacks a value"),
             (&["--fast", "1"], "is not an option"),
         ] {

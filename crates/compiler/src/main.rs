@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use app::{Composition, Digest};
-use engine::{Cache, CompiledCode, Lock, NativeCode};
+use engine::{Cache, CompiledCode, Lock, NativeCode, Tier};
 use process_setup::{Environment, ExitCode};
 use serde::Serialize;
 
@@ -39,8 +39,13 @@ const WORTH_SHARING: usize = 1 << 20;
 struct Report {
     /// Digest of the source, `sha256:<hex>`.
     digest: String,
+    /// Of which tier the code is that the cache has now: the one asked for, or a
+    /// better one that it had already.
+    tier: &'static str,
     /// Whether the cache had the code already; nothing was read or compiled then.
     cached: bool,
+    /// Whether it had first-tier code, which has been removed for optimized code.
+    replaced_first_tier: bool,
     /// Length of the source; null if it was not read.
     source_bytes: Option<u64>,
     /// Length of the compiled code.
@@ -78,14 +83,24 @@ fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
 }
 
 fn run(arguments: &Arguments, started: Instant) -> anyhow::Result<()> {
-    let cache = Cache::open(&arguments.cache, arguments.max_bytes)?;
-    let (code, made) = match cache.lookup(&arguments.digest)? {
-        Some(code) => (code, None),
-        None => make(&cache, &arguments.digest)?,
+    let Arguments { digest, tier, .. } = arguments;
+    let optimized = Cache::open(&arguments.cache, arguments.max_bytes)?;
+    let (code, tier, made) = match (optimized.lookup(digest)?, tier) {
+        (Some(code), _) => (code, Tier::Optimized, None),
+        (None, Tier::Optimized) => {
+            let (code, made) = make(&optimized, digest, Tier::Optimized)?;
+            (code, Tier::Optimized, made)
+        }
+        (None, Tier::First) => {
+            let (code, made) = make(&optimized.first_tier()?, digest, Tier::First)?;
+            (code, Tier::First, made)
+        }
     };
     let report = Report {
-        digest: arguments.digest.to_string(),
+        digest: digest.to_string(),
+        tier: tier.as_str(),
         cached: made.is_none(),
+        replaced_first_tier: tier == Tier::Optimized && optimized.remove_first_tier(digest)?,
         source_bytes: made.as_ref().map(|made| made.source_bytes),
         code_bytes: code.len(),
         functions_reused: made.and_then(|made| made.functions_reused),
@@ -102,7 +117,11 @@ struct Made {
 }
 
 /// Makes the entry, or waits for whoever is making it; then nothing was made here.
-fn make(cache: &Cache, digest: &Digest) -> anyhow::Result<(CompiledCode, Option<Made>)> {
+fn make(
+    cache: &Cache,
+    digest: &Digest,
+    tier: Tier,
+) -> anyhow::Result<(CompiledCode, Option<Made>)> {
     let lock = cache.lock(digest, None)?;
     if let Some(code) = cache.lookup(digest)? {
         return Ok((code, None));
@@ -110,18 +129,23 @@ fn make(cache: &Cache, digest: &Digest) -> anyhow::Result<(CompiledCode, Option<
     restraint::restrain()?;
     let source = read_source()?;
     let component = component(&source, digest)?;
-    let (native, functions_reused) = compile(&component, &lock)?;
+    let (native, functions_reused) = compile(&component, &lock, tier)?;
     let made = Made { source_bytes: source.len() as u64, functions_reused };
     Ok((lock.insert(&native)?, Some(made)))
 }
 
 /// Compiles `component`, a large one from functions that the node has already.
-fn compile(component: &[u8], lock: &Lock<'_>) -> anyhow::Result<(NativeCode, Option<u64>)> {
-    if component.len() < WORTH_SHARING {
-        return Ok((engine::compile(component, None)?, None));
+/// Those of a first tier are not worth keeping.
+fn compile(
+    component: &[u8],
+    lock: &Lock<'_>,
+    tier: Tier,
+) -> anyhow::Result<(NativeCode, Option<u64>)> {
+    if tier == Tier::First || component.len() < WORTH_SHARING {
+        return Ok((engine::compile(component, tier, None)?, None));
     }
     let functions = lock.functions();
-    let native = engine::compile(component, Some(&functions))?;
+    let native = engine::compile(component, tier, Some(&functions))?;
     // What cannot be kept makes later compilations slower; this one is complete.
     let reused = functions.keep().map_or(0, |reuse| reuse.found);
     Ok((native, Some(reused)))

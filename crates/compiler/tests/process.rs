@@ -31,13 +31,17 @@ impl Fixture {
     /// Starts a compiler with `source` as its standard input, as a file like the
     /// supervisor hands it over.
     fn start(&self, source: &[u8], digest: &Digest) -> Child {
+        self.start_tier(source, digest, "optimized")
+    }
+
+    fn start_tier(&self, source: &[u8], digest: &Digest, tier: &str) -> Child {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(source).unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
         Command::new(env!("CARGO_BIN_EXE_spinlet-compiler"))
             .arg("--cache")
             .arg(self.cache_folder())
-            .args(["--component", "hello", "--digest", &digest.to_string()])
+            .args(["--component", "hello", "--digest", &digest.to_string(), "--tier", tier])
             .stdin(file)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -125,6 +129,28 @@ fn what_the_cache_has_is_not_compiled_again() {
     let second = report(&fixture.run(b"not even read", &digest));
     assert_eq!(second["cached"], true);
     assert_eq!(second["source_bytes"], serde_json::Value::Null);
+}
+
+#[test]
+fn optimized_code_takes_the_place_of_the_first_tiers() {
+    let fixture = Fixture::new();
+    let source = component(1);
+    let digest = Digest::of(&source);
+    let run =
+        |tier| report(&fixture.start_tier(&source, &digest, tier).wait_with_output().unwrap());
+    let first = run("first");
+    assert_eq!((&first["tier"], &first["cached"]), (&"first".into(), &false.into()));
+    let again = run("first");
+    assert_eq!((&again["tier"], &again["cached"]), (&"first".into(), &true.into()));
+    assert!(fixture.cache().lookup(&digest).unwrap().is_none());
+    let optimized = run("optimized");
+    assert_eq!(optimized["cached"], false);
+    assert_eq!(optimized["replaced_first_tier"], true);
+    assert!(fixture.cache().first_tier().unwrap().lookup(&digest).unwrap().is_none());
+    // Whoever would do with less gets the better code that there is.
+    let better = run("first");
+    assert_eq!((&better["tier"], &better["cached"]), (&"optimized".into(), &true.into()));
+    assert_eq!(better["replaced_first_tier"], false);
 }
 
 #[test]

@@ -35,7 +35,7 @@ type Locate = Arc<dyn Fn() -> anyhow::Result<PathBuf> + Send + Sync>;
 /// Runs compilers.
 pub(crate) struct Compilers {
     launcher: Arc<Launcher>,
-    jobs: Mutex<HashMap<String, Weak<Job>>>,
+    jobs: Mutex<HashMap<(String, Tier), Weak<Job>>>,
 }
 
 struct Launcher {
@@ -44,6 +44,23 @@ struct Launcher {
     layout: Option<Layout>,
     /// As many at a time as there are processors.
     slots: Semaphore,
+}
+
+/// How much work code is worth; the words are the compiler's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Tier {
+    /// Little, if there is no optimized code.
+    First,
+    Optimized,
+}
+
+impl Tier {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Optimized => "optimized",
+        }
+    }
 }
 
 /// A component to compile.
@@ -99,14 +116,14 @@ impl Compilers {
         Self { launcher: Arc::new(launcher), jobs: Mutex::default() }
     }
 
-    /// Has a component compiled. Whoever asks for a digest that is being compiled
-    /// waits for that. Dropping the last such future ends the compiler.
+    /// Has a component compiled. Whoever asks for a digest that is being compiled to
+    /// the same tier waits for that. Dropping the last such future ends the compiler.
     ///
     /// # Errors
     /// One sentence that says why there is no compiled code.
-    pub(crate) async fn compile(&self, source: Source) -> Result<(), String> {
+    pub(crate) async fn compile(&self, source: Source, tier: Tier) -> Result<(), String> {
         let component = source.component.clone();
-        let job = self.job(source);
+        let job = self.job(source, tier);
         let mut outcome = job.outcome.clone();
         match outcome.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
             Ok(Some(outcome)) => outcome,
@@ -114,36 +131,42 @@ impl Compilers {
         }
     }
 
-    fn job(&self, source: Source) -> Arc<Job> {
+    /// The cache that they fill.
+    pub(crate) fn cache_dir(&self) -> &Path {
+        &self.launcher.cache_dir
+    }
+
+    fn job(&self, source: Source, tier: Tier) -> Arc<Job> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.retain(|_, job| job.strong_count() > 0);
-        if let Some(job) = jobs.get(&source.digest).and_then(Weak::upgrade) {
+        let key = (source.digest.clone(), tier);
+        if let Some(job) = jobs.get(&key).and_then(Weak::upgrade) {
             return job;
         }
         let (done, outcome) = watch::channel(None);
         let launcher = Arc::clone(&self.launcher);
-        let digest = source.digest.clone();
         let task = tokio::spawn(async move {
-            let outcome = launcher.run(source).await;
+            let outcome = launcher.run(source, tier).await;
             let _ = done.send(Some(outcome.map_err(|error| chain(error.as_ref()))));
         });
         let job = Arc::new(Job { outcome, task: task.abort_handle() });
-        jobs.insert(digest, Arc::downgrade(&job));
+        jobs.insert(key, Arc::downgrade(&job));
         job
     }
 }
 
 impl Launcher {
-    async fn run(&self, source: Source) -> anyhow::Result<()> {
+    async fn run(&self, source: Source, tier: Tier) -> anyhow::Result<()> {
         let _slot = self.slots.acquire().await?;
         let locate = Arc::clone(&self.locate);
         let program = tokio::task::spawn_blocking(move || locate()).await??;
         let cgroup = self.cgroup();
         let (errors, errors_of_child) = pipe_with(PipeFlags::CLOEXEC)?;
-        let process = self.start(&program, &source, &errors_of_child, cgroup.as_ref());
+        let start = |cgroup| self.start(&program, &source, tier, &errors_of_child, cgroup);
+        let process = start(cgroup.as_ref());
         // Another compiler that has just ended may have taken the cgroup along.
         let process = match process {
-            Err(_) if cgroup.is_some() => self.start(&program, &source, &errors_of_child, None),
+            Err(_) if cgroup.is_some() => start(None),
             started => started,
         };
         let process = KillOnDrop(process?);
@@ -173,6 +196,7 @@ impl Launcher {
         &self,
         program: &Path,
         source: &Source,
+        tier: Tier,
         errors: &OwnedFd,
         cgroup: Option<&Cgroup>,
     ) -> anyhow::Result<Process> {
@@ -186,6 +210,8 @@ impl Launcher {
             &source.digest,
             "--component",
             &source.component,
+            "--tier",
+            tier.as_str(),
         ];
         let child = spawn(Program {
             path: program.to_owned(),

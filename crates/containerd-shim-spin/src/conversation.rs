@@ -1,6 +1,7 @@
 //! What the shim and a runtime process say to each other until the application
 //! listens.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::compilers::{Compilers, Source};
+use crate::compilers::{Compilers, Source, Tier};
 
 /// Why a conversation did not come to its end.
 #[derive(Debug)]
@@ -39,16 +40,36 @@ impl From<ControlError> for Stopped {
     }
 }
 
+/// A loaded application.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// How long the runtime's steps took.
+    pub(crate) phases: Vec<Phase>,
+    /// Components that run on code of the first tier.
+    pub(crate) first_tier: Vec<FirstTier>,
+}
+
+/// A component that runs on code of the first tier.
+#[derive(Debug)]
+pub(crate) struct FirstTier {
+    /// What optimized code is made of.
+    pub(crate) source: Source,
+    /// Where that will be, below the node's cache.
+    pub(crate) entry: PathBuf,
+}
+
 /// Has an application loaded, compiling what the runtime asks for, until its
-/// container is made. Returns how long the runtime's steps took.
+/// container is made.
 pub(crate) async fn load(
     channel: &Channel,
     compilers: &Arc<Compilers>,
     spec: RunSpec,
     cancel: &CancellationToken,
-) -> Result<Vec<Phase>, Stopped> {
+) -> Result<Loaded, Stopped> {
+    let tier = if spec.first_tier { Tier::First } else { Tier::Optimized };
     channel.send(&ToRuntime::Run(Box::new(spec)), None).await?;
     let mut compilations = JoinSet::new();
+    let mut first_tier = Vec::new();
     loop {
         tokio::select! {
             () = cancel.cancelled() => return Err(Stopped::Cancelled),
@@ -59,9 +80,15 @@ pub(crate) async fn load(
             message = channel.receive() => match message? {
                 (FromRuntime::Compile { digest, component, .. }, Some(bytes)) => {
                     let source = Source { digest, component, bytes };
-                    compilations.spawn(compiled(Arc::clone(compilers), source));
+                    compilations.spawn(compiled(Arc::clone(compilers), source, tier));
                 }
-                (FromRuntime::Created { phases }, _) => return Ok(phases),
+                (FromRuntime::Optimize { digest, component, entry, .. }, Some(bytes)) => {
+                    let source = Source { digest, component, bytes };
+                    first_tier.push(FirstTier { source, entry });
+                }
+                (FromRuntime::Created { phases }, _) => {
+                    return Ok(Loaded { phases, first_tier });
+                }
                 (FromRuntime::Failed { message }, _) => return Err(Stopped::Failed(message)),
                 (FromRuntime::NotSpin, _) => return Err(Stopped::NotSpin),
                 (message, _) => return Err(Stopped::OutOfOrder(message)),
@@ -70,9 +97,9 @@ pub(crate) async fn load(
     }
 }
 
-async fn compiled(compilers: Arc<Compilers>, source: Source) -> ToRuntime {
+async fn compiled(compilers: Arc<Compilers>, source: Source, tier: Tier) -> ToRuntime {
     let digest = source.digest.clone();
-    ToRuntime::Compiled { digest, error: compilers.compile(source).await.err() }
+    ToRuntime::Compiled { digest, error: compilers.compile(source, tier).await.err() }
 }
 
 /// Has a loaded application listen. Returns how long the runtime's steps took.

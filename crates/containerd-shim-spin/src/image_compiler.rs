@@ -12,7 +12,7 @@ use content_store::{ContentStoreError, Images};
 use process_setup::{Environment, LogFormat, chain, start_logging};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::compilers::{Compilers, Source};
+use crate::compilers::{Compilers, Source, Tier};
 use crate::settings::Settings;
 
 /// The first argument of such a process; the second is containerd's socket, the
@@ -104,7 +104,8 @@ async fn compile_artifact(compilers: &Compilers, artifact: &Artifact) -> Result<
     for (digest, (component, input)) in artifact.code() {
         let bytes = input.open().map_err(|error| chain(&error))?;
         let (digest, component) = (digest.to_string(), component.to_owned());
-        compilers.compile(Source { digest, component, bytes: bytes.into() }).await?;
+        let source = Source { digest, component, bytes: bytes.into() };
+        compilers.compile(source, Tier::Optimized).await?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ mod linux_workload;
 mod memory_watch;
 mod metrics;
 mod native_program;
+mod optimizing;
 mod outline;
 mod phases;
 mod pod_configuration;

@@ -1,5 +1,6 @@
 //! Where the time of a start went, for people and tools that look into a bundle.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -9,6 +10,8 @@ use control::Phase;
 use process_setup::Environment;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
+
+use crate::compilers::Tier;
 
 /// File in the bundle with the phases of the container's start.
 const FILE: &str = "phases.json";
@@ -64,25 +67,41 @@ fn phase(name: &str, micros: u64) -> Phase {
 #[derive(Debug)]
 pub(crate) struct Record {
     bundle: Bundle,
-    phases: Mutex<Vec<Phase>>,
+    document: Mutex<Document>,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    phases: &'a [Phase],
+#[derive(Debug, Default, Serialize)]
+struct Document {
+    phases: Vec<Phase>,
+    /// The tier of the code that new instances run on, for components that began on
+    /// the first.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    code: BTreeMap<String, &'static str>,
 }
 
 impl Record {
     /// An empty record for a bundle.
     pub(crate) fn new(bundle: Bundle) -> Self {
-        Self { bundle, phases: Mutex::default() }
+        Self { bundle, document: Mutex::default() }
     }
 
     /// Adds phases and writes them all.
     pub(crate) fn add(&self, phases: impl IntoIterator<Item = Phase>) {
-        let mut all = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extend(phases);
-        let written = serde_json::to_vec(&Document { phases: &all })
+        self.change(|document| document.phases.extend(phases));
+    }
+
+    /// Says what code new instances of a component run on that began on the first
+    /// tier.
+    pub(crate) fn runs(&self, component: &str, tier: Tier) {
+        self.change(|document| {
+            document.code.insert(component.to_owned(), tier.as_str());
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Document)) {
+        let mut document = self.document.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut document);
+        let written = serde_json::to_vec(&*document)
             .map_err(std::io::Error::from)
             .and_then(|document| self.bundle.write(FILE, &document));
         if let Err(error) = written {
@@ -106,6 +125,16 @@ mod tests {
             text,
             r#"{"phases":[{"name":"shim","micros":1},{"name":"create","micros":2},{"name":"start","micros":3}]}"#
         );
+    }
+
+    #[test]
+    fn the_tier_of_code_is_told_where_there_was_a_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = Record::new(Bundle::new(folder.path()));
+        record.runs("hello", Tier::First);
+        record.runs("hello", Tier::Optimized);
+        let text = fs_err::read_to_string(folder.path().join(FILE)).unwrap();
+        assert_eq!(text, r#"{"phases":[],"code":{"hello":"optimized"}}"#);
     }
 
     #[test]

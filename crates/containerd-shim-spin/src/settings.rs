@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) state_dir: PathBuf,
     /// `SPINLET_START_TIMEOUT`: seconds between a task's start and its listening.
     pub(crate) start_timeout: Duration,
+    /// `SPINLET_FIRST_TIER`: whether apps without code start on code of the first tier.
+    pub(crate) first_tier: bool,
     /// `SPINLET_LOG`: level or `target=level` pairs.
     pub(crate) log_filter: String,
 }
@@ -32,10 +34,11 @@ impl Settings {
                 text.parse().ok().filter(|seconds| (1..=3600).contains(seconds))
             })
             .map_or(START_TIMEOUT, Duration::from_secs);
+        let first_tier = reader.switch("SPINLET_FIRST_TIER").unwrap_or(false);
         let log_filter = reader.text("SPINLET_LOG").unwrap_or("info").to_owned();
         reader.finish()?;
         check_log_filter(&log_filter)?;
-        Ok(Self { state_dir, start_timeout, log_filter })
+        Ok(Self { state_dir, start_timeout, first_tier, log_filter })
     }
 }
 
@@ -78,6 +81,18 @@ mod tests {
         assert_eq!(settings.state_dir, PathBuf::from("/state"));
         assert_eq!(settings.start_timeout, Duration::from_mins(1));
         assert_eq!(settings.log_filter, "info");
+        assert!(!settings.first_tier);
+    }
+
+    #[test]
+    fn the_first_tier_is_a_switch() {
+        let first_tier = |text| read(&[("SPINLET_FIRST_TIER", text)]);
+        assert!(first_tier("true").unwrap().first_tier);
+        assert!(!first_tier("0").unwrap().first_tier);
+        for text in ["", "fast", "on"] {
+            let error = format!("{:#}", first_tier(text).unwrap_err());
+            assert!(error.contains("SPINLET_FIRST_TIER"), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One Spin container: a runtime process in a cgroup.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -11,14 +11,16 @@ use containerd_task::{
 use control::{Channel, Phase, RunSpec};
 use oci_spec::runtime::LinuxResources;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::compilers::Compilers;
+use crate::compilers::{Compilers, Tier};
 use crate::container_process::{blocking, clear, pids, signal_all};
-use crate::conversation::{Stopped, listen, load};
+use crate::conversation::{FirstTier, Loaded, Stopped, listen, load};
 use crate::memory_watch::MemoryWatch;
 use crate::metrics::metrics;
+use crate::optimizing::optimize;
 use crate::phases::{Record, phase_since};
 use crate::spin_exec::SpinExec;
 use crate::termination_message;
@@ -40,14 +42,19 @@ pub(crate) enum Refusal {
 pub(crate) struct SpinContainer {
     id: String,
     process: Process,
-    channel: Channel,
+    channel: Arc<Channel>,
     cgroup: Cgroup,
     memory: MemoryWatch,
     stdio: StdioHold,
     bundle: Bundle,
-    record: Record,
+    record: Arc<Record>,
     start_timeout: Duration,
     exit: watch::Sender<Option<Exit>>,
+    compilers: Arc<Compilers>,
+    /// Components that wait for optimized code until the application listens.
+    first_tier: Mutex<Vec<FirstTier>>,
+    /// What makes it then.
+    optimizing: Mutex<Option<AbortHandle>>,
 }
 
 /// What a container is made of.
@@ -60,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) stdio: StdioHold,
     pub(crate) bundle: Bundle,
     pub(crate) start_timeout: Duration,
+    pub(crate) compilers: Arc<Compilers>,
 }
 
 impl SpinContainer {
@@ -68,14 +76,17 @@ impl SpinContainer {
         Self {
             id: parts.id,
             process: parts.process,
-            channel: parts.channel,
+            channel: Arc::new(parts.channel),
             cgroup: parts.cgroup,
             memory: parts.memory,
             stdio: parts.stdio,
-            record: Record::new(parts.bundle.clone()),
+            record: Arc::new(Record::new(parts.bundle.clone())),
             bundle: parts.bundle,
             start_timeout: parts.start_timeout,
             exit: watch::Sender::new(None),
+            compilers: parts.compilers,
+            first_tier: Mutex::default(),
+            optimizing: Mutex::default(),
         }
     }
 
@@ -83,16 +94,18 @@ impl SpinContainer {
     /// is no application. Then, and after an error, the runtime has been ended.
     pub(crate) async fn load(
         &self,
-        compilers: &Arc<Compilers>,
         spec: RunSpec,
         cancel: &CancellationToken,
     ) -> Result<Option<Vec<Phase>>, Error> {
         self.bundle
             .record_init(self.process.pid())
             .map_err(|error| Error::failed("cannot record the container's process", &error))?;
-        let loaded = load(&self.channel, compilers, spec, cancel).await;
+        let loaded = load(&self.channel, &self.compilers, spec, cancel).await;
         let stopped = match loaded {
-            Ok(phases) => return Ok(Some(phases)),
+            Ok(Loaded { phases, first_tier }) => {
+                self.remember(first_tier);
+                return Ok(Some(phases));
+            }
             Err(stopped) => stopped,
         };
         if !matches!(stopped, Stopped::Gone | Stopped::Failed(_)) {
@@ -102,6 +115,34 @@ impl SpinContainer {
         match self.reason(stopped, exit) {
             Some(error) => Err(error),
             None => Ok(None),
+        }
+    }
+
+    /// Keeps what waits for optimized code.
+    fn remember(&self, first_tier: Vec<FirstTier>) {
+        for FirstTier { source, .. } in &first_tier {
+            self.record.runs(&source.component, Tier::First);
+            tracing::info!(component = source.component, "it starts on code of the first tier");
+        }
+        *locked(&self.first_tier) = first_tier;
+    }
+
+    /// Begins to make optimized code, if anything waits for it.
+    fn optimize(&self) {
+        let first_tier = std::mem::take(&mut *locked(&self.first_tier));
+        if first_tier.is_empty() {
+            return;
+        }
+        let (channel, compilers) = (Arc::clone(&self.channel), Arc::clone(&self.compilers));
+        let record = Arc::clone(&self.record);
+        let task = tokio::spawn(optimize(first_tier, channel, compilers, record));
+        *locked(&self.optimizing) = Some(task.abort_handle());
+    }
+
+    /// Ends the making of optimized code, and its compiler with it.
+    fn stop_optimizing(&self) {
+        if let Some(task) = locked(&self.optimizing).take() {
+            task.abort();
         }
     }
 
@@ -157,6 +198,10 @@ impl SpinContainer {
     }
 }
 
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How a runtime ended before it was time.
 fn described(exit: Option<Exit>) -> String {
     match exit {
@@ -184,6 +229,7 @@ impl Container for SpinContainer {
         match listen(&self.channel, self.start_timeout).await {
             Ok(phases) => {
                 self.record(phases.into_iter().chain([phase_since("start", begun)]));
+                self.optimize();
                 Ok(())
             }
             Err(stopped) => {
@@ -220,6 +266,7 @@ impl Container for SpinContainer {
                 (255, SystemTime::now())
             }
         };
+        self.stop_optimizing();
         self.stdio.end_outputs();
         let exit = Exit { status, at, out_of_memory: self.memory.untold() };
         self.exit.send_replace(Some(exit));

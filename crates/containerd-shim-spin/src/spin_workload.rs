@@ -28,6 +28,7 @@ pub(crate) struct SpinWorkload {
     namespace: String,
     state_dir: PathBuf,
     start_timeout: Duration,
+    first_tier: bool,
     layout: Layout,
     compilers: Arc<Compilers>,
     /// The shim's own start, which counts for its first container.
@@ -48,6 +49,7 @@ impl SpinWorkload {
             containerd: flags.address.strip_prefix("unix://").unwrap_or(&flags.address).into(),
             namespace: flags.namespace.clone(),
             start_timeout: settings.start_timeout,
+            first_tier: settings.first_tier,
             layout,
             compilers: Arc::new(compilers),
             shim: Mutex::new(begun.map(shim_phase)),
@@ -121,9 +123,10 @@ impl SpinWorkload {
             stdio: hold,
             bundle: Bundle::new(&request.bundle),
             start_timeout: self.start_timeout,
+            compilers: Arc::clone(&self.compilers),
         });
         let spawned = phase_since("spawn", begun);
-        let phases = container.load(&self.compilers, self.run_spec(request, oci), cancel).await;
+        let phases = container.load(self.run_spec(request, oci), cancel).await;
         match phases {
             Ok(Some(phases)) => {
                 let own = self.take_shim_phase().into_iter().chain([spawned]);
@@ -153,6 +156,7 @@ impl SpinWorkload {
                 root: containerd_root(&request.bundle),
             },
             cache_dir: cache_dir(&self.state_dir),
+            first_tier: self.first_tier,
             environment: oci.environment(),
             args: oci.arguments(),
             default_listen: DEFAULT_LISTEN.to_owned(),

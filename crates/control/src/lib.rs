@@ -3,12 +3,18 @@
 //!
 //! Transport: one `SOCK_SEQPACKET` Unix socket pair; the runtime inherits its
 //! end as file descriptor [`CONTROL_FD`]. Every packet is one JSON message of at
-//! most [`MAX_PACKET`] bytes; a [`FromRuntime::Compile`] packet carries one file
-//! descriptor (`SCM_RIGHTS`). Either side treats the end of the stream as the
+//! most [`MAX_PACKET`] bytes; packets of [`FromRuntime::Compile`],
+//! [`FromRuntime::Optimize`] and [`ToRuntime::Optimized`] carry one file descriptor
+//! (`SCM_RIGHTS`). Either side treats the end of the stream as the
 //! death of the other.
 //!
-//! Order: `Run` → any number of (`Compile` → `Compiled`) → `Created` → `Start` →
-//! `Listening`. `Failed` may take the place of any answer and is the last packet.
+//! Order: `Run` → any number of (`Compile` → `Compiled`) → any number of `Optimize` →
+//! `Created` → `Start` → `Listening` → for each `Optimize` one `Optimized` →
+//! `Replaced`. `Failed` may take the place of any answer up to `Listening` and is the
+//! last packet.
+//!
+//! A supervisor opens a file for the runtime only where a message says so that comes
+//! before `Created`: until then no guest has run, and what the runtime says is its own.
 
 mod channel;
 
@@ -38,6 +44,15 @@ pub enum ToRuntime {
     },
     /// Bind the listeners and serve; answered by [`FromRuntime::Listening`].
     Start,
+    /// The answer to [`FromRuntime::Optimize`], some time after
+    /// [`FromRuntime::Listening`]. On success the packet carries a descriptor open for
+    /// reading on the entry of the node cache.
+    Optimized {
+        /// The digest that was asked for, `sha256:<hex>`.
+        digest: String,
+        /// Why there is no optimized code; none on success.
+        error: Option<String>,
+    },
 }
 
 /// From the runtime to the supervisor.
@@ -53,6 +68,27 @@ pub enum FromRuntime {
         component: String,
         /// Size of the source in bytes.
         size: u64,
+    },
+    /// A component runs on code of the first tier: optimized code is wanted once the
+    /// app listens. The packet carries a descriptor as that of [`Self::Compile`]
+    /// does.
+    Optimize {
+        /// Digest of the source bytes, `sha256:<hex>`.
+        digest: String,
+        /// Component id, for messages.
+        component: String,
+        /// Size of the source in bytes.
+        size: u64,
+        /// Where the entry will be, relative to the node cache.
+        entry: PathBuf,
+    },
+    /// The answer to [`ToRuntime::Optimized`] that brought code.
+    Replaced {
+        /// The digest that was asked for, `sha256:<hex>`.
+        digest: String,
+        /// Why new instances are still made from the code of the first tier; none on
+        /// success.
+        error: Option<String>,
     },
     /// Everything is loaded and the container has been entered.
     Created {
@@ -96,6 +132,9 @@ pub struct RunSpec {
     pub app: AppSource,
     /// The node cache of compiled code; absolute.
     pub cache_dir: PathBuf,
+    /// Whether what the cache lacks may start on code of the first tier: a choice
+    /// of the node, not of the app.
+    pub first_tier: bool,
     /// The environment that configures the app: the container's, or the
     /// command line's. The runtime reads no other environment.
     pub environment: BTreeMap<String, String>,

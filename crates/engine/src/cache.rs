@@ -10,6 +10,9 @@
 //! - `….lock`: held by whoever is making the entry;
 //! - `….partial`: what a holder of the lock has written so far.
 //!
+//! Code of the first tier has a fingerprint of its own, and so a folder of its own:
+//! it never stands where optimized code is looked for.
+//!
 //! Entries appear whole, by rename, and are never changed: a mapped file stays
 //! valid when its entry is evicted or replaced. The directories belong to one
 //! user and nobody else can write to them; anything in an entry's place that
@@ -24,6 +27,7 @@ mod lock;
 mod mapping;
 mod seen;
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -35,7 +39,7 @@ use app::Digest;
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags};
 
-use crate::Fingerprint;
+use crate::{Fingerprint, Tier};
 use entry_file::OpenError;
 
 #[cfg(feature = "compile")]
@@ -115,7 +119,7 @@ impl Cache {
         let folder_fd = rustix::fs::open(&folder, flags, Mode::empty())
             .map_err(|errno| named(errno.into(), "open folder", &folder))?;
         // Once more, on what was opened.
-        let opened = std::fs::File::from(folder_fd.try_clone()?).metadata()?;
+        let opened = File::from(folder_fd.try_clone()?).metadata()?;
         check_folder(&folder, &opened)?;
         Ok(Self {
             root: root.to_path_buf(),
@@ -124,6 +128,48 @@ impl Cache {
             fingerprint: fingerprint.clone(),
             max_bytes,
         })
+    }
+
+    /// The first-tier code in the same cache.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn first_tier(&self) -> Result<Self, CacheError> {
+        Self::open_for(&self.root, self.max_bytes, Fingerprint::of_tier(Tier::First))
+    }
+
+    /// Removes what [`Self::first_tier`] has for `digest`, if anything: to be
+    /// called when there is optimized code.
+    ///
+    /// # Errors
+    /// Fails when the file system does.
+    pub fn remove_first_tier(&self, digest: &Digest) -> Result<bool, CacheError> {
+        let folder = self.root.join(Fingerprint::of_tier(Tier::First).as_str());
+        let entry = folder.join(digest.to_hex());
+        let there = entry.exists();
+        evict::remove_entry(&entry)?;
+        Ok(there)
+    }
+
+    /// Where below the cache's root the entry for `digest` is, or would be.
+    pub fn entry(&self, digest: &Digest) -> PathBuf {
+        Path::new(self.fingerprint.as_str()).join(digest.to_hex())
+    }
+
+    /// The code of the component whose source has `digest`, from a `file` that the
+    /// supervisor of this process has opened in the cache: for a process that has lost
+    /// access to it, and in whose user namespace its owner may have no number. Reads
+    /// all of it. None: it is not an entry for `digest` in this cache.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be read.
+    pub fn receive(&self, file: File, digest: &Digest) -> Result<Option<CompiledCode>, CacheError> {
+        let code = match CompiledCode::of_file(file, digest, &self.fingerprint) {
+            Ok(code) => code,
+            Err(OpenError::Io(error)) => return Err(error.into()),
+            Err(OpenError::Absent | OpenError::Untrusted(_)) => return Ok(None),
+        };
+        Ok(code.verify()?.then_some(code))
     }
 
     /// The code of the component whose source has `digest`; none if the cache
@@ -193,6 +239,11 @@ impl Cache {
     /// Fails when the file system does.
     pub fn size(&self) -> Result<u64, CacheError> {
         Ok(evict::entries(&self.root)?.iter().map(|entry| entry.bytes).sum())
+    }
+
+    /// Whether entries are on disk when their insertion ends.
+    fn is_durable(&self) -> bool {
+        self.fingerprint != *Fingerprint::of_tier(Tier::First)
     }
 
     fn discard(&self, digest: &Digest, why: &'static str) -> Option<CompiledCode> {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use wasmtime::Engine;
+use wasmtime::{Engine, OptLevel, RegallocAlgorithm};
 
-use crate::{EngineError, Functions, NativeCode, config};
+use crate::{EngineError, Functions, NativeCode, Tier, config};
 
 /// Why a component cannot be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +26,15 @@ pub enum CompileError {
 /// [`config`] does not enable; wasmtime's explanation is the source.
 pub fn compile(
     source: &[u8],
+    tier: Tier,
     functions: Option<&Arc<Functions>>,
 ) -> Result<NativeCode, CompileError> {
     let mut config = config()?;
+    if tier == Tier::First {
+        config
+            .cranelift_opt_level(OptLevel::None)
+            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    }
     if let Some(functions) = functions {
         let store = Arc::clone(functions);
         config.enable_incremental_compilation(store).map_err(EngineError::new)?;

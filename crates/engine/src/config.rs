@@ -11,6 +11,8 @@ use crate::limits::MAX_MEMORIES;
 /// Settings that only a compiler reads and that the fingerprint must therefore
 /// be told about; see [`base`]. Raise the number with any change to them.
 pub(crate) const COMPILER_SETTINGS: &str = "compiler settings 1";
+/// The same for what a first tier has different; see [`crate::compile`].
+pub(crate) const FIRST_TIER_SETTINGS: &str = "first tier settings 1";
 
 /// Native stack for one guest call, host frames included, in bytes. Address
 /// space only until it is touched.

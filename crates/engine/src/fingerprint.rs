@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use sha2::{Digest as _, Sha256};
 use wasmtime::ModuleVersionStrategy;
 
-use crate::config::{COMPILER_SETTINGS, base};
+use crate::Tier;
+use crate::config::{COMPILER_SETTINGS, FIRST_TIER_SETTINGS, base};
 
 /// Version of the files in the cache. Raise it when their format changes, or what
 /// is made of a source before it is compiled.
@@ -26,10 +27,22 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of this build on this machine.
+    /// The fingerprint of this build on this machine, of optimized code.
     pub fn current() -> &'static Self {
-        static CURRENT: OnceLock<Fingerprint> = OnceLock::new();
-        CURRENT.get_or_init(|| Self::of(&description()))
+        Self::of_tier(Tier::Optimized)
+    }
+
+    /// The fingerprint of code of this `tier`, of this build on this machine. An
+    /// engine runs code of every tier, and no tier is ever taken for another.
+    pub fn of_tier(tier: Tier) -> &'static Self {
+        static OPTIMIZED: OnceLock<Fingerprint> = OnceLock::new();
+        static FIRST: OnceLock<Fingerprint> = OnceLock::new();
+        match tier {
+            Tier::Optimized => OPTIMIZED.get_or_init(|| Self::of(&description())),
+            Tier::First => {
+                FIRST.get_or_init(|| Self::of(&format!("{}{FIRST_TIER_SETTINGS}\n", description())))
+            }
+        }
     }
 
     /// 64 hexadecimal digits.
@@ -145,5 +158,11 @@ mod tests {
         // The second build's value is checked by the same test in the other build.
         assert!(!settings().contains("cranelift"), "{}", settings());
         assert_eq!(Fingerprint::current(), &Fingerprint::of(&description()));
+    }
+
+    #[test]
+    fn the_tiers_have_fingerprints_of_their_own() {
+        assert_eq!(Fingerprint::of_tier(Tier::Optimized), Fingerprint::current());
+        assert_ne!(Fingerprint::of_tier(Tier::First), Fingerprint::current());
     }
 }

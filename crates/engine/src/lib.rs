@@ -14,6 +14,7 @@ mod config;
 mod epoch;
 mod fingerprint;
 mod limits;
+mod tier;
 
 pub use cache::{
     Cache, CacheError, CompiledCode, DEFAULT_MAX_BYTES, LoadError, Lock, NativeCode, load,
@@ -29,3 +30,4 @@ pub use limits::{
     InstanceLimiter, MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES,
     MaxMemoryError, OnGrowth, parse_max_instance_memory,
 };
+pub use tier::{Tier, TierError};

@@ -142,7 +142,7 @@ fn guest(
     parts: &AppParts<'_>,
     shared: &Arc<GuestShared>,
 ) -> Result<Guest, String> {
-    Guest::new(parts.link(id)?, executor, Arc::clone(shared))
+    Guest::new(&parts.link(id)?, executor, Arc::clone(shared))
         .map_err(|error| format!("component {id:?} {}", chain(&error)))
 }
 

@@ -17,8 +17,9 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trigger::{Failure, LinkedComponent};
+use trigger::{Failure, LinkedComponent, Replaceable, chain};
 use wasmtime::Store;
+use wasmtime::component::InstancePre;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::body::ResponseBody;
@@ -151,7 +152,10 @@ impl GuestShared {
 }
 
 /// One component and how it is called.
-pub(crate) enum Guest {
+pub(crate) struct Guest(Arc<Replaceable<Callee>>);
+
+/// A component as it is compiled, and how it is called.
+enum Callee {
     Fresh(Arc<FreshGuest>),
     Reused(Arc<ReusedGuest>),
 }
@@ -187,20 +191,43 @@ impl GuestBase {
     }
 }
 
-impl Guest {
-    /// The guest that a component is.
-    pub(crate) fn new(
-        component: LinkedComponent,
+impl Callee {
+    fn of(
+        pre: InstancePre<InstanceState>,
         executor: Executor,
-        shared: Arc<GuestShared>,
+        context: &Arc<ComponentContext>,
+        shared: &Arc<GuestShared>,
     ) -> Result<Self, HandlerError> {
-        let LinkedComponent { pre, context } = component;
         let kind = if matches!(executor, Executor::Wagi(_)) { "wagi" } else { "wasm" };
+        let (context, shared) = (Arc::clone(context), Arc::clone(shared));
         let base = GuestBase { kind, context, shared, failures: LogLimit::default() };
         Ok(match Handler::of(pre, executor)? {
             Handler::Service(pre) => Self::Reused(Arc::new(ReusedGuest::new(base, pre))),
             handler => Self::Fresh(Arc::new(FreshGuest::new(base, handler))),
         })
+    }
+}
+
+impl Guest {
+    /// The guest that a component is.
+    pub(crate) fn new(
+        component: &LinkedComponent,
+        executor: Executor,
+        shared: Arc<GuestShared>,
+    ) -> Result<Self, HandlerError> {
+        let context = Arc::clone(&component.context);
+        let callee = move |pre: &InstancePre<InstanceState>| {
+            Callee::of(pre.clone(), executor.clone(), &context, &shared)
+        };
+        let guest = Self(Arc::new(Replaceable::new(callee(&component.pre)?)));
+        component.when_replaced(|| {
+            let current = Arc::clone(&guest.0);
+            Box::new(move |pre| {
+                current.set(callee(pre).map_err(|error| chain(&error))?);
+                Ok(())
+            })
+        });
+        Ok(guest)
     }
 
     /// Has the guest answer `call`, for `parent`. Failures are logged here.
@@ -212,14 +239,15 @@ impl Guest {
         mut call: Call,
         parent: Option<&SpanContext>,
     ) -> Result<http::Response<ResponseBody>, GuestError> {
-        let span = match self {
-            Self::Fresh(guest) => guest.begin(parent),
-            Self::Reused(guest) => guest.begin(parent),
+        let callee = self.0.get();
+        let span = match &*callee {
+            Callee::Fresh(guest) => guest.begin(parent),
+            Callee::Reused(guest) => guest.begin(parent),
         };
         call.origin.span = span.handle();
-        let answered = match self {
-            Self::Fresh(guest) => guest.call(call).await,
-            Self::Reused(guest) => guest.call(call).await,
+        let answered = match &*callee {
+            Callee::Fresh(guest) => guest.call(call).await,
+            Callee::Reused(guest) => guest.call(call).await,
         };
         let mut response = answered.inspect_err(|error| span.failed(error))?;
         if span.context().is_some() {

@@ -86,7 +86,7 @@ async fn run(
         ..settings.host
     };
     let host = configuration.apply(host, &state_dir)?;
-    let app = assemble(code.engine(), loaded, host, settings.triggers).await?;
+    let app = assemble(code, loaded, host, settings.triggers).await?;
     let workers = Workers::start(settings.workers)?;
     phases.end("assemble");
     tokio::select! {
@@ -110,7 +110,7 @@ async fn load(
     phases: &mut Phases,
 ) -> Result<Option<(Code, LoadedApp)>, RuntimeError> {
     let sandbox = Sandbox::prepare(spec.sandbox.as_ref())?;
-    let code = Code::open(&spec.cache_dir)?;
+    let code = Code::open(&spec.cache_dir, spec.first_tier)?;
     phases.end("engine");
     let artifact = source::resolve(&spec.app).await?;
     phases.end("artifact");

@@ -1,6 +1,7 @@
 //! From a loaded app to the end of its life.
 
 mod banner;
+mod replacement;
 mod running;
 
 use std::io::Write as _;
@@ -11,17 +12,20 @@ use app::Problems;
 use host::{AppHost, Capability, HostSettings, InstanceState, Linking};
 use process_setup::ExitCode;
 use tokio::runtime::{Builder, Handle, Runtime};
-use trigger::{AppParts, Ended, Shutdown, Trigger, TriggerType, flush, shutdown};
+use trigger::{AppParts, Ended, Replacements, Shutdown, Trigger, TriggerType, flush, shutdown};
 use wasi_otel::GuestTelemetry;
-use wasmtime::Engine;
 
-use crate::{LoadedApp, Phases, RuntimeError, StopSignals, Supervisor};
+use crate::supervisor::Optimized;
+use crate::{Code, LoadedApp, Phases, RuntimeError, StopSignals, Supervisor};
+use replacement::Replacement;
 use running::Running;
 
 /// An app that is ready to be served.
 pub struct App {
     host: Arc<AppHost>,
     triggers: Vec<Box<dyn Trigger>>,
+    /// None if all of it runs on optimized code.
+    replacement: Option<Arc<Replacement>>,
 }
 
 /// Makes everything ready that needs no connection. Starts threads.
@@ -29,22 +33,34 @@ pub struct App {
 /// # Errors
 /// Variables, allowed hosts, imports, triggers or routes are wrong.
 pub async fn assemble(
-    engine: &Engine,
+    code: Code,
     loaded: LoadedApp,
     host: HostSettings,
     types: Vec<Box<dyn TriggerType>>,
 ) -> Result<App, RuntimeError> {
-    let LoadedApp { app, components } = loaded;
-    let host = AppHost::new(engine, &app, host).await?;
+    let LoadedApp { app, components, first_tier } = loaded;
+    let (engine, cache) = code.into_parts();
+    let host = AppHost::new(&engine, &app, host).await?;
     let linking = linking();
-    let parts = AppParts { app: &app, host: &host, linking: &linking, components: &components };
+    let replacements = (!first_tier.is_empty()).then(Arc::<Replacements>::default);
+    let parts = AppParts {
+        app: &app,
+        host: &host,
+        linking: &linking,
+        components: &components,
+        replacements: replacements.as_ref(),
+    };
     let mut problems = Problems::default();
     let mut triggers = Vec::new();
     for kind in types {
         triggers.extend(kind.prepare(&parts, &mut problems).await);
     }
     let triggers = problems.into_result(triggers).map_err(RuntimeError::Triggers)?;
-    Ok(App { host, triggers })
+    let replacement = replacements.map(|replacements| {
+        let (host, components) = (Arc::clone(&host), first_tier);
+        Arc::new(Replacement::new(host, cache, linking, replacements, components))
+    });
+    Ok(App { host, triggers, replacement })
 }
 
 /// What guests may import: one line for each further capability.
@@ -162,13 +178,22 @@ pub async fn serve(app: App, workers: &Workers, life: Life<'_>) -> Result<ExitCo
     let ended = tokio::select! {
         ended = running.end(&shutdown, life.drain_timeout) => ended,
         () = stop(life.stop, drain, &shutdown) => return Ok(ExitCode::Failure),
-        () = life.supervisor.gone() => {
+        () = follow(life.supervisor, app.replacement.as_ref()) => {
             tracing::error!("the supervisor is gone; the app ends with it");
             return Ok(ExitCode::Failure);
         }
     };
     flush(&app.host).await;
     Ok(exit_code(&ended?))
+}
+
+/// Uses the optimized code that the supervisor has made, until it is gone.
+async fn follow(supervisor: &Supervisor, replacement: Option<&Arc<Replacement>>) {
+    while let Some(Optimized { digest, code }) = supervisor.optimized().await {
+        let Some(replacement) = replacement else { continue };
+        let error = replacement.apply(&digest, code).await.err();
+        supervisor.replaced(digest, error).await;
+    }
 }
 
 /// Who has a say in when an app ends.

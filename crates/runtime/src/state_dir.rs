@@ -67,6 +67,7 @@ mod tests {
             id: "app".to_owned(),
             app,
             cache_dir: "/cache".into(),
+            first_tier: false,
             environment: std::collections::BTreeMap::new(),
             args: Vec::new(),
             default_listen: "127.0.0.1:0".to_owned(),

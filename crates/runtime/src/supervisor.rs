@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use app::{Digest, Problems};
+use artifact::CompilerInput;
 use control::{CONTROL_FD, Channel, ControlError, FromRuntime, Phase, RunSpec, ToRuntime};
 
 use crate::RuntimeError;
@@ -15,7 +17,7 @@ pub struct Supervisor {
     channel: Channel,
 }
 
-/// A component that the node's cache lacks.
+/// A component that the node's cache lacks, or has no optimized code for.
 #[derive(Debug)]
 pub(crate) struct Missing {
     pub(crate) digest: Digest,
@@ -23,6 +25,26 @@ pub(crate) struct Missing {
     pub(crate) component: String,
     pub(crate) source: File,
     pub(crate) size: u64,
+}
+
+impl Missing {
+    pub(crate) fn of(component: &str, input: &CompilerInput<'_>) -> Result<Self, RuntimeError> {
+        let component = component.to_owned();
+        let source = match input.open() {
+            Ok(source) => source,
+            Err(source) => return Err(RuntimeError::Wasm { component, source }),
+        };
+        Ok(Self { digest: input.digest(), component, source, size: input.size() })
+    }
+}
+
+/// What came of a request for optimized code.
+#[derive(Debug)]
+pub(crate) struct Optimized {
+    /// The digest that was asked for.
+    pub(crate) digest: String,
+    /// The opened entry of the cache, or why there is none.
+    pub(crate) code: Result<File, String>,
 }
 
 impl Supervisor {
@@ -80,6 +102,22 @@ impl Supervisor {
         problems.into_result(()).map_err(RuntimeError::Compile)
     }
 
+    /// Asks for optimized code, once the app listens, for what runs on code of the
+    /// first tier; `entry` is where it will be in the cache.
+    ///
+    /// # Errors
+    /// The supervisor is gone.
+    pub(crate) async fn optimize(
+        &self,
+        component: Missing,
+        entry: PathBuf,
+    ) -> Result<(), RuntimeError> {
+        let Missing { digest, component, source, size } = component;
+        let digest = digest.to_string();
+        let request = FromRuntime::Optimize { digest, component, size, entry };
+        Ok(self.channel.send(&request, Some(source.as_fd())).await?)
+    }
+
     /// Says that everything is loaded and the container is entered, and waits to
     /// be told to start.
     ///
@@ -123,11 +161,31 @@ impl Supervisor {
         }
     }
 
-    /// Resolves when the supervisor is gone. What it says meanwhile has no
-    /// meaning any more.
-    pub async fn gone(&self) {
-        while let Ok((message, _)) = self.channel.receive::<ToRuntime>().await {
-            tracing::warn!(message = name_of(&message), "the supervisor said this too late");
+    /// Waits for the next answer to a request for optimized code; none when the
+    /// supervisor is gone. Whatever else it says while the app serves has no meaning
+    /// any more.
+    pub(crate) async fn optimized(&self) -> Option<Optimized> {
+        while let Ok((message, descriptor)) = self.channel.receive().await {
+            let ToRuntime::Optimized { digest, error } = message else {
+                tracing::warn!(message = name_of(&message), "the supervisor said this too late");
+                continue;
+            };
+            let code = match (descriptor, error) {
+                (_, Some(error)) => Err(error),
+                (Some(descriptor), None) => Ok(File::from(descriptor)),
+                (None, None) => Err("the supervisor sent no code".to_owned()),
+            };
+            return Some(Optimized { digest, code });
+        }
+        None
+    }
+
+    /// Says what became of optimized code. Nobody left to hear it is noticed by
+    /// whoever waits for the next.
+    pub(crate) async fn replaced(&self, digest: String, error: Option<String>) {
+        if let Err(error) = self.channel.send(&FromRuntime::Replaced { digest, error }, None).await
+        {
+            tracing::debug!(%error, "nobody hears what became of optimized code");
         }
     }
 
@@ -145,6 +203,7 @@ fn name_of(message: &ToRuntime) -> &'static str {
         ToRuntime::Run(_) => "run",
         ToRuntime::Compiled { .. } => "compiled",
         ToRuntime::Start => "start",
+        ToRuntime::Optimized { .. } => "optimized",
     }
 }
 
@@ -205,10 +264,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn optimized_code_is_a_file_or_a_reason() {
+        let (supervisor, other) = pair();
+        let say = async |error: Option<&str>, code: Option<&File>| {
+            let error = error.map(str::to_owned);
+            let message = ToRuntime::Optimized { digest: "sha256:00".to_owned(), error };
+            other.send(&message, code.map(AsFd::as_fd)).await.unwrap();
+            supervisor.optimized().await.unwrap().code
+        };
+        let file = tempfile::tempfile().unwrap();
+        assert!(say(None, Some(&file)).await.is_ok());
+        assert_eq!(say(Some("broken"), None).await.unwrap_err(), "broken");
+        assert!(say(None, None).await.unwrap_err().contains("no code"));
+    }
+
+    #[tokio::test]
     async fn the_death_of_the_supervisor_is_noticed() {
         let (supervisor, other) = pair();
         other.send(&ToRuntime::Start, None).await.unwrap();
         drop(other);
-        supervisor.gone().await;
+        assert!(supervisor.optimized().await.is_none());
     }
 }

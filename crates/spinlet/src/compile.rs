@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::compiler::Compiler;
+use crate::compiler::{Compiled, Compiler};
 use crate::console::{Console, bytes};
 use crate::environment::Environment;
 use crate::registry_arguments::RegistryArguments;
@@ -48,9 +48,14 @@ pub(crate) async fn run(
         let what = format!("component {id} ({})", bytes(input.size()));
         let step = console.step(format!("Compiling {what}"));
         let source = input.open().with_context(|| format!("cannot read component {id}"))?;
-        match compiler.compile(&digest.to_string(), id, source).await {
-            Ok(true) => step.done(&format!("Found {what} in the cache")),
-            Ok(false) => step.done(&format!("Compiled {what}")),
+        match compiler.compile(&digest.to_string(), id, source, false).await {
+            Ok(Compiled { cached: true, .. }) => {
+                step.done(&format!("Found optimized code of {what} in the cache"));
+            }
+            Ok(Compiled { replaced_first_tier: true, .. }) => {
+                step.done(&format!("Compiled {what}, which had code of the first tier only,"));
+            }
+            Ok(_) => step.done(&format!("Compiled {what}")),
             Err(reason) => bail!(reason),
         }
     }

@@ -13,11 +13,21 @@ use crate::environment::Environment;
 
 const PROGRAM: &str = "spinlet-compiler";
 
+/// The part of the compiler's report that is of interest here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Compiled {
+    /// The cache had the code already.
+    pub(crate) cached: bool,
+    /// The code took the place of code of the first tier.
+    pub(crate) replaced_first_tier: bool,
+}
+
 /// The compiler and the cache it fills.
 #[derive(Debug, Clone)]
 pub(crate) struct Compiler {
     program: PathBuf,
     cache: PathBuf,
+    first_tier: bool,
 }
 
 impl Compiler {
@@ -27,13 +37,18 @@ impl Compiler {
             .with_context(|| format!("cannot find {PROGRAM}"))?;
         let cache = environment.cache_dir();
         fs_err::create_dir_all(&cache)?;
-        Ok(Self { program, cache })
+        Ok(Self { program, cache, first_tier: environment.first_tier })
     }
 
     /// A compiler played by another program.
     #[cfg(test)]
     pub(crate) fn played_by(program: &str) -> Self {
-        Self { program: program.into(), cache: "/nonexistent".into() }
+        Self { program: program.into(), cache: "/nonexistent".into(), first_tier: false }
+    }
+
+    /// Whether apps may start on code of the first tier.
+    pub(crate) fn makes_first_tier(&self) -> bool {
+        self.first_tier
     }
 
     pub(crate) fn cache(&self) -> &Path {
@@ -41,7 +56,7 @@ impl Compiler {
     }
 
     /// Compiles the Wasm in a file, which is read from where it stands, into the
-    /// cache. True means that the cache had it already; the error is one sentence.
+    /// cache; to code of the first tier if that is enough. The error is one sentence.
     ///
     /// Cancel safety: dropping the future ends the compiler; the cache is written
     /// atomically.
@@ -50,12 +65,13 @@ impl Compiler {
         digest: &str,
         component: &str,
         source: File,
-    ) -> Result<bool, String> {
+        first_tier: bool,
+    ) -> Result<Compiled, String> {
         let mut command = Command::new(&self.program);
         command.arg("--cache").arg(&self.cache);
+        command.args(["--tier", if first_tier { "first" } else { "optimized" }]);
         let output = run(command, digest, component, source).await?;
-        let report: Option<Report> = serde_json::from_slice(&output).ok();
-        Ok(report.is_some_and(|report| report.cached))
+        Ok(serde_json::from_slice(&output).unwrap_or_default())
     }
 
     /// The component that a bundle in a file describes, composed; the error is one
@@ -101,12 +117,6 @@ async fn run(
     Err(reason(output.status, &String::from_utf8_lossy(&output.stderr)))
 }
 
-/// The part of the compiler's report that is of interest here.
-#[derive(Deserialize)]
-struct Report {
-    cached: bool,
-}
-
 /// By contract the compiler's last line says why it failed.
 fn reason(status: ExitStatus, stderr: &str) -> String {
     if let Some(signal) = status.signal() {
@@ -133,13 +143,14 @@ mod tests {
         assert!(reason(failed, "").contains("exit status: 1"));
     }
 
-    async fn compile(program: &str) -> Result<bool, String> {
-        Compiler::played_by(program).compile("sha256:00", "c", tempfile::tempfile().unwrap()).await
+    async fn compile(program: &str) -> Result<Compiled, String> {
+        let source = tempfile::tempfile().unwrap();
+        Compiler::played_by(program).compile("sha256:00", "c", source, false).await
     }
 
     #[tokio::test]
     async fn the_exit_code_tells_success_from_failure() {
-        assert_eq!(compile("/bin/true").await, Ok(false));
+        assert_eq!(compile("/bin/true").await, Ok(Compiled::default()));
         assert!(compile("/bin/false").await.unwrap_err().contains("exit status: 1"));
     }
 

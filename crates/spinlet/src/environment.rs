@@ -15,6 +15,8 @@ pub(crate) struct Environment {
     pub(crate) proxy: Proxy,
     /// `RUST_LOG`: log lines of this process, for finding faults.
     pub(crate) log_filter: Option<String>,
+    /// `SPINLET_FIRST_TIER`: whether apps without code start on code of the first tier.
+    pub(crate) first_tier: bool,
     /// `NO_COLOR` is set.
     pub(crate) no_color: bool,
     /// Every variable that is text: what an app served here may be configured by.
@@ -34,6 +36,9 @@ impl Environment {
         all: BTreeMap<String, String>,
     ) -> anyhow::Result<Self> {
         let text = |name: &str| variables.text(name).filter(|text| !text.is_empty());
+        let mut reader = variables.reader();
+        let first_tier = reader.switch("SPINLET_FIRST_TIER").unwrap_or(false);
+        reader.finish()?;
         // Both spellings are in use; the lower-case one counts more everywhere.
         let either =
             |lower: &str, upper: &str| text(lower).or_else(|| text(upper)).map(str::to_owned);
@@ -49,6 +54,7 @@ impl Environment {
                 except: either("no_proxy", "NO_PROXY"),
             },
             log_filter: text("RUST_LOG").map(str::to_owned),
+            first_tier,
             no_color: text("NO_COLOR").is_some(),
             all,
         })
@@ -76,6 +82,18 @@ mod tests {
         assert_eq!(environment(&both).docker_config.as_deref(), Some(Path::new("/d")));
         let home = [("SPINLET_STATE_DIR", "/s"), ("HOME", "/h")];
         assert_eq!(environment(&home).docker_config.as_deref(), Some(Path::new("/h/.docker")));
+    }
+
+    #[test]
+    fn the_first_tier_is_off_unless_it_is_switched_on() {
+        let state = ("SPINLET_STATE_DIR", "/s");
+        assert!(!environment(&[state]).first_tier);
+        assert!(environment(&[state, ("SPINLET_FIRST_TIER", "1")]).first_tier);
+        let fast = [state, ("SPINLET_FIRST_TIER", "fast")];
+        let fast: BTreeMap<String, String> =
+            fast.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let error = Environment::from_variables(fast.clone().into(), fast).unwrap_err();
+        assert!(error.to_string().contains("SPINLET_FIRST_TIER"), "{error}");
     }
 
     #[test]

@@ -109,6 +109,7 @@ pub(crate) async fn run(
         id: arguments.app.clone(),
         app,
         cache_dir: compiler.cache().to_owned(),
+        first_tier: compiler.makes_first_tier(),
         environment: variables,
         args: arguments.arguments,
         default_listen: DEFAULT_LISTEN.to_owned(),
@@ -148,6 +149,7 @@ pub(crate) async fn check(
         id: "doctor".to_owned(),
         app,
         cache_dir: compiler.cache().to_owned(),
+        first_tier: compiler.makes_first_tier(),
         environment: variables,
         args: Vec::new(),
         default_listen: DEFAULT_LISTEN.to_owned(),
@@ -215,6 +217,7 @@ mod tests {
             docker_config: None,
             proxy: registry::Proxy::default(),
             log_filter: None,
+            first_tier: false,
             no_color: false,
             all: pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         }

@@ -40,6 +40,8 @@ const MEMORY: &[f64] = &[
     4_294_967_296.0,
 ];
 
+const ANSWERED: &str = "Requests that are being answered.";
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -57,6 +59,7 @@ pub struct Metrics {
     instances: Family<Gauge>,
     instance_memory: Family<Gauge>,
     draining: Family<Gauge>,
+    first_tier: Family<Gauge>,
     dropped: Vec<(&'static str, Arc<Counts>)>,
 }
 
@@ -75,6 +78,7 @@ impl Metrics {
         let spin =
             |prometheus, otlp, unit, help| Names { prometheus, otlp: Some(otlp), unit, help };
         let own = |prometheus, help| Names { prometheus, otlp: None, unit: "", help };
+        let gauge = |prometheus, labels, help| Family::gauge(own(prometheus, help), labels);
         let component = &["component_id"];
         Self {
             app,
@@ -90,10 +94,7 @@ impl Metrics {
                 &["component_id", "route", "status"],
                 LATENCY,
             ),
-            in_flight: Family::gauge(
-                own("spinlet_http_requests_in_flight", "Requests that are being answered."),
-                &[],
-            ),
+            in_flight: gauge("spinlet_http_requests_in_flight", &[], ANSWERED),
             failures: Family::counter(
                 own("spinlet_guest_failures_total", "Calls of components that failed."),
                 &["component_id", "reason"],
@@ -138,14 +139,17 @@ impl Metrics {
                 component,
                 MEMORY,
             ),
-            instances: Family::gauge(own("spinlet_instances", "Instances that exist."), &[]),
-            instance_memory: Family::gauge(
-                own("spinlet_instance_memory_bytes", "Memory of instances that exist."),
+            instances: gauge("spinlet_instances", &[], "Instances that exist."),
+            instance_memory: gauge(
+                "spinlet_instance_memory_bytes",
                 &[],
+                "Memory of instances that exist.",
             ),
-            draining: Family::gauge(
-                own("spinlet_draining", "Whether the app was asked to stop."),
-                &[],
+            draining: gauge("spinlet_draining", &[], "Whether the app was asked to stop."),
+            first_tier: gauge(
+                "spinlet_component_first_tier",
+                component,
+                "Whether new instances run on code of the first tier.",
             ),
             dropped,
         }
@@ -189,6 +193,12 @@ impl Metrics {
         self.draining.with(&[]).set(1);
     }
 
+    /// Says whether new instances of `component` run on code of the first tier; to be
+    /// called only for one that did when it began.
+    pub fn first_tier(&self, component: &str, is: bool) {
+        self.first_tier.with(&[component]).set(is.into());
+    }
+
     pub(crate) fn instance_begins(&self) {
         self.instances.with(&[]).add(1);
     }
@@ -217,7 +227,8 @@ impl Metrics {
         for histograms in [&self.durations, &self.cpu, &self.memory_on_init, &self.memory] {
             histograms.show(reader);
         }
-        for gauges in [&self.in_flight, &self.instances, &self.instance_memory, &self.draining] {
+        let instances = [&self.in_flight, &self.instances, &self.instance_memory];
+        for gauges in instances.into_iter().chain([&self.draining, &self.first_tier]) {
             gauges.show(reader);
         }
         let names = Names {

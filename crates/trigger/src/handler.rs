@@ -13,7 +13,7 @@ use wasmtime::component::{
 };
 use wasmtime_wasi::I32Exit;
 
-use crate::{LinkedComponent, MessageSettings};
+use crate::{LinkedComponent, MessageSettings, Replaceable, chain};
 
 /// How often a call looks whether the pool has a place again.
 const POOL_POLL: Duration = Duration::from_millis(20);
@@ -107,12 +107,41 @@ impl Failure {
 pub struct Handler<P, R> {
     /// The type of triggers it is for.
     trigger: &'static str,
-    pre: InstancePre<InstanceState>,
+    code: Arc<Replaceable<Callee>>,
     context: Arc<ComponentContext>,
-    function: ComponentExportIndex,
     timeout: Option<Duration>,
     failures: LogLimit,
     signature: PhantomData<fn(P) -> R>,
+}
+
+/// A function of a component as it is compiled.
+struct Callee {
+    pre: InstancePre<InstanceState>,
+    function: ComponentExportIndex,
+}
+
+impl Callee {
+    /// The function `export` of `pre`, with parameters `P` and results `R`.
+    fn of<P, R>(pre: &InstancePre<InstanceState>, export: Export<'_>) -> Result<Self, HandlerError>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        let component = pre.component();
+        let missing = || HandlerError::Missing { export: export.to_string() };
+        let interface = match export.interface {
+            Some(name) => Some(component.get_export_index(None, name).ok_or_else(missing)?),
+            None => None,
+        };
+        let (item, function) =
+            component.get_export(interface.as_ref(), export.function).ok_or_else(missing)?;
+        let ComponentItem::ComponentFunc(ty) = item else { return Err(missing()) };
+        ty.typecheck::<P, R>(&pre.instance_type()).map_err(|source| HandlerError::Signature {
+            export: export.to_string(),
+            source: source.into(),
+        })?;
+        Ok(Self { pre: pre.clone(), function })
+    }
 }
 
 impl<P, R> Handler<P, R>
@@ -130,23 +159,21 @@ where
         export: Export<'_>,
         settings: MessageSettings,
     ) -> Result<Self, HandlerError> {
-        let component = linked.pre.component();
-        let missing = || HandlerError::Missing { export: export.to_string() };
-        let interface = match export.interface {
-            Some(name) => Some(component.get_export_index(None, name).ok_or_else(missing)?),
-            None => None,
-        };
-        let (item, function) =
-            component.get_export(interface.as_ref(), export.function).ok_or_else(missing)?;
-        let ComponentItem::ComponentFunc(ty) = item else { return Err(missing()) };
-        ty.typecheck::<P, R>(&linked.pre.instance_type()).map_err(|source| {
-            HandlerError::Signature { export: export.to_string(), source: source.into() }
-        })?;
+        let code = Arc::new(Replaceable::new(Callee::of::<P, R>(&linked.pre, export)?));
+        linked.when_replaced(|| {
+            let code = Arc::clone(&code);
+            let interface = export.interface.map(str::to_owned);
+            let function = export.function.to_owned();
+            Box::new(move |pre| {
+                let export = Export { interface: interface.as_deref(), function: &function };
+                code.set(Callee::of::<P, R>(pre, export).map_err(|error| chain(&error))?);
+                Ok(())
+            })
+        });
         Ok(Self {
             trigger,
-            pre: linked.pre.clone(),
+            code,
             context: Arc::clone(&linked.context),
-            function,
             timeout: settings.timeout,
             failures: LogLimit::default(),
             signature: PhantomData,
@@ -188,10 +215,11 @@ where
         let span = self.begin(parent);
         store.data().works_for(span.handle());
         let told = store.data().told().cloned();
+        let code = self.code.get();
         let called = async {
-            let instance = instantiate(&self.pre, &mut store).await?;
+            let instance = instantiate(&code.pre, &mut store).await?;
             store.data().made();
-            let function = instance.get_typed_func::<P, R>(&mut store, &self.function)?;
+            let function = instance.get_typed_func::<P, R>(&mut store, &code.function)?;
             function.call_async(&mut store, parameters).await
         };
         let called = Measured::new(told, called).await;

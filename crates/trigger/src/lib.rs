@@ -15,13 +15,14 @@
 //! Each step is complete, for all types, before the next begins. The rest of this
 //! crate is what several types need for that: [`Handler`] calls a guest,
 //! [`Lanes`] hands messages to guests in order and drains, [`Backoff`] spaces out
-//! attempts to connect.
+//! attempts to connect, [`Replaceable`] takes better code while all of it goes on.
 
 mod backoff;
 mod config;
 mod handler;
 mod lanes;
 mod parts;
+mod replaceable;
 mod settings;
 mod shutdown;
 
@@ -37,6 +38,7 @@ pub use config::{Configured, check_template, settings, triggers};
 pub use handler::{Export, Failure, Handler, HandlerError};
 pub use lanes::{Lane, Lanes, QUEUE};
 pub use parts::{AppParts, LinkedComponent, LoadedComponent, chain};
+pub use replaceable::{Replace, Replaceable, Replacements};
 pub use settings::{MessageSettings, parse_duration};
 pub use shutdown::{Ended, Shutdown, ShutdownSignal, drained, flush, shutdown};
 

@@ -7,6 +7,8 @@ use app::LockedApp;
 use host::{AppHost, ComponentContext, GuestFiles, InstanceState, Linking};
 use wasmtime::component::{Component, InstancePre};
 
+use crate::{Replace, Replacements};
+
 /// A component of the app, compiled.
 pub struct LoadedComponent {
     /// Its code.
@@ -26,6 +28,8 @@ pub struct AppParts<'a> {
     pub linking: &'a Linking,
     /// Its components by id; at least those that triggers name.
     pub components: &'a BTreeMap<String, LoadedComponent>,
+    /// Where those who make instances are remembered, if better code may come.
+    pub replacements: Option<&'a Arc<Replacements>>,
 }
 
 /// A component that is ready to be instantiated.
@@ -34,9 +38,18 @@ pub struct LinkedComponent {
     pub pre: InstancePre<InstanceState>,
     /// What its instances share.
     pub context: Arc<ComponentContext>,
+    replacements: Option<Arc<Replacements>>,
 }
 
 impl LinkedComponent {
+    /// Remembers what `replace` makes for when there is better code, if that may
+    /// come. To be called by whoever makes instances of the component more than once.
+    pub fn when_replaced(&self, replace: impl FnOnce() -> Replace) {
+        if let Some(replacements) = &self.replacements {
+            replacements.add(self.context.id(), replace());
+        }
+    }
+
     /// The names of what it exports.
     pub fn exports(&self) -> Vec<String> {
         let component = self.pre.component();
@@ -61,7 +74,7 @@ impl AppParts<'_> {
             .linking
             .pre_instantiate(self.host.engine(), id, &loaded.component)
             .map_err(|error| chain(&error))?;
-        Ok(LinkedComponent { pre, context })
+        Ok(LinkedComponent { pre, context, replacements: self.replacements.cloned() })
     }
 
     /// `text` with the app's variables replaced; `place` says in errors where it

@@ -32,7 +32,7 @@ fn source(digest: &str) -> Source {
 /// A fork in a parallel test may hold the script open for a moment.
 async fn compile(fake: &Fake, digest: &str) -> Outcome {
     loop {
-        match fake.compilers.compile(source(digest)).await {
+        match fake.compilers.compile(source(digest), Tier::Optimized).await {
             Err(error) if error.contains("busy") => sleep(Duration::from_millis(10)).await,
             outcome => return outcome,
         }
@@ -46,7 +46,8 @@ async fn the_compiler_gets_the_source_and_what_it_is() {
     let read = |name| fs_err::read_to_string(fake.folder.path().join(name)).unwrap();
     assert_eq!(read("source"), "source");
     let cache = fake.folder.path().display();
-    assert_eq!(read("arguments"), format!("--cache {cache} --digest sha256:1 --component hello\n"));
+    let arguments = "--digest sha256:1 --component hello --tier optimized";
+    assert_eq!(read("arguments"), format!("--cache {cache} {arguments}\n"));
 }
 
 #[tokio::test]
@@ -74,6 +75,21 @@ async fn who_asks_at_once_for_one_digest_shares_one_compiler() {
     assert_eq!((a, b, c), (Ok(()), Ok(()), Ok(())));
     let runs = fs_err::read_to_string(fake.folder.path().join("runs")).unwrap();
     assert_eq!(runs, "x\nx\n");
+}
+
+#[tokio::test]
+async fn both_tiers_of_one_digest_are_compiled_side_by_side() {
+    let fake = fake(r#"echo "$8" >> "$2/runs"; /bin/sleep 0.2"#);
+    // Alone first: a fork in a parallel test may hold the script open for a moment.
+    compile(&fake, "sha256:0").await.unwrap();
+    let first = fake.compilers.compile(source("sha256:1"), Tier::First);
+    let optimized = fake.compilers.compile(source("sha256:1"), Tier::Optimized);
+    let (first, optimized) = tokio::join!(first, optimized);
+    assert_eq!((first, optimized), (Ok(()), Ok(())));
+    let runs = fs_err::read_to_string(fake.folder.path().join("runs")).unwrap();
+    let mut runs: Vec<&str> = runs.lines().collect();
+    runs.sort_unstable();
+    assert_eq!(runs, ["first", "optimized", "optimized"]);
 }
 
 #[tokio::test]

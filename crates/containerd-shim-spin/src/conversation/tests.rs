@@ -21,6 +21,7 @@ fn spec() -> RunSpec {
         id: "c1".to_owned(),
         app: AppSource::Wasm("/a.wasm".into()),
         cache_dir: "/cache".into(),
+        first_tier: false,
         environment: BTreeMap::new(),
         args: Vec::new(),
         default_listen: "0.0.0.0:80".to_owned(),
@@ -42,7 +43,32 @@ async fn a_load_ends_with_the_runtimes_phases() {
     };
     let (compilers, cancel) = (compilers(), CancellationToken::new());
     let (loaded, ()) = tokio::join!(load(&shim, &compilers, spec(), &cancel), other_side);
-    assert_eq!(loaded.unwrap(), phases());
+    let loaded = loaded.unwrap();
+    assert_eq!(loaded.phases, phases());
+    assert!(loaded.first_tier.is_empty());
+}
+
+#[tokio::test]
+async fn what_wants_optimized_code_is_kept_until_the_application_listens() {
+    let (shim, runtime) = channels();
+    let other_side = async {
+        runtime.receive::<ToRuntime>().await.unwrap();
+        let request = FromRuntime::Optimize {
+            digest: "sha256:1".to_owned(),
+            component: "hello".to_owned(),
+            size: 0,
+            entry: "engine/1".into(),
+        };
+        let bytes = tempfile::tempfile().unwrap();
+        runtime.send(&request, Some(bytes.as_fd())).await.unwrap();
+        runtime.send(&FromRuntime::Created { phases: phases() }, None).await.unwrap();
+    };
+    let (compilers, cancel) = (compilers(), CancellationToken::new());
+    let (loaded, ()) = tokio::join!(load(&shim, &compilers, spec(), &cancel), other_side);
+    let [FirstTier { source, entry }] = &loaded.unwrap().first_tier[..] else {
+        panic!("one component was asked for");
+    };
+    assert_eq!((source.digest.as_str(), entry.to_str()), ("sha256:1", Some("engine/1")));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Opening a file of the cache: only what this user wrote, and whole.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt as _;
@@ -44,11 +44,21 @@ pub(super) fn open(
         // Evicted or replaced a moment ago.
         return Err(OpenError::Absent);
     }
-    if !metadata.is_file() || metadata.nlink() != 1 {
-        return Err(OpenError::Untrusted("it is not a file of its own"));
-    }
-    if metadata.uid() != effective_user() || metadata.mode() & 0o7777 != MODE {
-        return Err(OpenError::Untrusted("its owner or its permissions are not ours"));
+    check(&metadata)?;
+    if metadata.uid() != effective_user() {
+        return Err(OpenError::Untrusted("its owner is not ours"));
     }
     Ok((file, metadata.len()))
+}
+
+/// Checks that this is a file of its own that nobody writes to; it may have lost its
+/// only name since it was opened.
+pub(super) fn check(metadata: &Metadata) -> Result<(), OpenError> {
+    if !metadata.is_file() || metadata.nlink() > 1 {
+        return Err(OpenError::Untrusted("it is not a file of its own"));
+    }
+    if metadata.mode() & 0o7777 != MODE {
+        return Err(OpenError::Untrusted("its permissions are not ours"));
+    }
+    Ok(())
 }

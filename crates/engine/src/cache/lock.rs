@@ -58,7 +58,9 @@ impl<'a> Lock<'a> {
     /// lock's digest, and evicts older entries if the cache has become too large.
     ///
     /// The entry appears whole or not at all, also after a crash of the machine.
-    /// It replaces one that is there already.
+    /// It replaces one that is there already. First-tier code, which somebody waits
+    /// for and which is soon replaced, does not wait until it is on disk: a crash of
+    /// the machine may damage it, which the first lookup afterwards finds.
     ///
     /// # Errors
     /// Fails when the file system does, for example when it is full; the cache is
@@ -75,8 +77,10 @@ impl<'a> Lock<'a> {
             let _ = fs::remove_file(&partial);
         }
         let stored = stored?;
-        rustix::fs::fsync(&self.cache.folder_fd)
-            .map_err(|errno| named(errno.into(), "sync folder", &self.cache.folder))?;
+        if self.cache.is_durable() {
+            rustix::fs::fsync(&self.cache.folder_fd)
+                .map_err(|errno| named(errno.into(), "sync folder", &self.cache.folder))?;
+        }
 
         seen::write(&entry.with_extension("seen"), &stored);
         if let Err(error) = evict::evict(&self.cache.root, self.cache.max_bytes, &entry) {
@@ -95,7 +99,9 @@ impl<'a> Lock<'a> {
         // On the descriptor, so that no umask applies.
         rustix::fs::fchmod(&file, Mode::from_raw_mode(entry_file::MODE))
             .map_err(|errno| named(errno.into(), "change permissions of", partial))?;
-        file.sync_all()?;
+        if self.cache.is_durable() {
+            file.sync_all()?;
+        }
         drop(file);
 
         let Cache { folder_fd, fingerprint, .. } = self.cache;

@@ -105,6 +105,27 @@ impl CompiledCode {
         fingerprint: &Fingerprint,
     ) -> Result<Self, OpenError> {
         let (file, size) = entry_file::open(folder, name)?;
+        Self::read(file, size, digest, fingerprint)
+    }
+
+    /// Checks everything except the owner and the image's own digest of a `file` that
+    /// the supervisor has opened in the cache's folder.
+    pub(super) fn of_file(
+        file: File,
+        digest: &Digest,
+        fingerprint: &Fingerprint,
+    ) -> Result<Self, OpenError> {
+        let metadata = file.metadata().map_err(OpenError::Io)?;
+        entry_file::check(&metadata)?;
+        Self::read(file, metadata.len(), digest, fingerprint)
+    }
+
+    fn read(
+        file: File,
+        size: u64,
+        digest: &Digest,
+        fingerprint: &Fingerprint,
+    ) -> Result<Self, OpenError> {
         let (length, image_digest) = read_trailer(&file, size, digest, fingerprint)
             .map_err(OpenError::Io)?
             .ok_or(OpenError::Untrusted("it is truncated or of another kind"))?;
@@ -184,7 +205,7 @@ pub struct LoadError {
 /// Maps `code` into this process, private and copy-on-write: replicas on one
 /// node share its pages in the page cache, and nothing is read before it runs.
 ///
-/// Needs `/proc`; do it before the process enters a container.
+/// Needs `/proc`, which a container that the process has entered may lack.
 ///
 /// # Errors
 /// Fails when `/proc` is missing, when the code's file system is mounted
@@ -196,13 +217,15 @@ pub fn load(engine: &Engine, code: &CompiledCode) -> Result<Component, LoadError
     let path = format!("/proc/self/fd/{}", code.file.as_raw_fd());
     // SAFETY: wasmtime requires that the file holds what a compatible wasmtime
     // serialized, and that it does not change while it is mapped.
-    // - Content: a `CompiledCode` exists only through `CompiledCode::open`, which
-    //   accepts nothing but a regular file with a single name, owned by this
-    //   user, not writable by anyone and ending in a trailer made for this
-    //   source and this fingerprint; `Cache::lookup` and `Lock::insert`, the only
-    //   ones who hand it out, call it on a folder that only this user can write
-    //   to, and hand it out only if the image has been compared with its digest
-    //   since this machine started and since the file was last touched.
+    // - Content: a `CompiledCode` exists only through `CompiledCode::open` and
+    //   `CompiledCode::of_file`, which accept nothing but a regular file without a
+    //   second name, not writable by anyone and ending in a trailer made for this
+    //   source and this fingerprint. `Cache::lookup` and `Lock::insert` call the first,
+    //   which wants this user as the owner, too, on a folder that only this user can
+    //   write to; `Cache::receive` calls the second on what the supervisor, a process
+    //   of that user, has opened in such a folder. These three, the only ones who hand
+    //   it out, do so only if the image has been compared with its digest since this
+    //   machine started and since the file was last touched.
     //   Files of that form in such a folder are written by `NativeCode::write`
     //   alone, and a `NativeCode` holds wasmtime's own output: compiled, or put
     //   together from functions that a compiler of the same fingerprint kept
@@ -210,7 +233,9 @@ pub fn load(engine: &Engine, code: &CompiledCode) -> Result<Component, LoadError
     //   could write one runs as this user, and could as well write into this
     //   process. Equal fingerprints mean equal wasmtime version, configuration
     //   and instruction set; wasmtime compares them again, since our
-    //   configuration makes the fingerprint its version string.
+    //   configuration makes the fingerprint its version string. That of the first
+    //   tier adds only what no engine depends on: how code was allocated and
+    //   optimized.
     // - Change: entries are renamed into place when complete and are only ever
     //   unlinked after that; the descriptor keeps the file itself alive, and the
     //   path names that descriptor, which `code` holds open during the call.

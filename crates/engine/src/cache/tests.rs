@@ -96,6 +96,61 @@ fn another_fingerprint_is_a_miss() {
 }
 
 #[test]
+fn first_tier_code_never_stands_where_optimized_code_is_looked_for() {
+    let fixture = Fixture::new();
+    let cache = fixture.open();
+    let first_tier = cache.first_tier().unwrap();
+    insert(&first_tier, "a");
+    assert!(first_tier.lookup(&digest("a")).unwrap().is_some());
+    assert!(cache.lookup(&digest("a")).unwrap().is_none());
+    insert(&cache, "a");
+    assert!(cache.remove_first_tier(&digest("a")).unwrap());
+    assert!(!cache.remove_first_tier(&digest("a")).unwrap());
+    assert!(first_tier.lookup(&digest("a")).unwrap().is_none());
+    assert!(cache.lookup(&digest("a")).unwrap().is_some());
+
+    insert(&first_tier, "b");
+    fs::rename(entry(&first_tier, "b"), entry(&cache, "b")).unwrap();
+    assert!(cache.lookup(&digest("b")).unwrap().is_none(), "not even when it is put there");
+}
+
+#[test]
+fn no_first_tier_leaves_no_folder() {
+    let fixture = Fixture::new();
+    let cache = fixture.open();
+    insert(&cache, "a");
+    assert!(!cache.remove_first_tier(&digest("a")).unwrap());
+    assert_eq!(fs::read_dir(fixture.root()).unwrap().count(), 1);
+}
+
+#[test]
+fn code_that_is_handed_over_is_checked_like_code_that_is_found() {
+    let fixture = Fixture::new();
+    let cache = fixture.open();
+    insert(&cache, "a");
+    let path = fixture.root().join(cache.entry(&digest("a")));
+    assert_eq!(path, entry(&cache, "a"));
+    let receive = |name: &str| {
+        let file = fs::File::open(&path).unwrap().into_file();
+        cache.receive(file, &digest(name)).unwrap()
+    };
+    assert_eq!(receive("a").unwrap().digest(), &digest("a"));
+    assert!(receive("b").is_none(), "code of something else");
+    let open = fs::File::open(&path).unwrap().into_file();
+    cache.remove(&digest("a")).unwrap();
+    assert!(cache.receive(open, &digest("a")).unwrap().is_some(), "evicted since it was opened");
+
+    insert(&cache, "a");
+    damage(&path, |file| file.write_all_at(b"X", 17).unwrap());
+    assert!(receive("a").is_none(), "damaged");
+    insert(&cache, "a");
+    fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(receive("a").is_none(), "somebody may write to it");
+    let unwritten = tempfile::tempfile().unwrap();
+    assert!(cache.receive(unwritten, &digest("a")).unwrap().is_none());
+}
+
+#[test]
 fn an_entry_that_was_moved_to_another_digest_or_fingerprint_is_removed() {
     let fixture = Fixture::new();
     let cache = fixture.open();
@@ -375,7 +430,7 @@ mod compiled {
     use wasmtime::component::{Linker, TypedFunc};
 
     use super::*;
-    use crate::{RuntimeSettings, compile, new_engine};
+    use crate::{RuntimeSettings, Tier, compile, new_engine};
 
     const ADDER: &str = r#"(component
         (core module $m
@@ -401,7 +456,7 @@ mod compiled {
         let fixture = Fixture::new();
         let cache = fixture.open();
         let source = wat::parse_str(ADDER).unwrap();
-        let native = compile(&source, None).unwrap();
+        let native = compile(&source, Tier::Optimized, None).unwrap();
         let digest = Digest::of(&source);
         let code = cache.lock(&digest, None).unwrap().insert(&native).unwrap();
         adds(&new_engine(&RuntimeSettings::default()).unwrap(), &code);
@@ -411,9 +466,26 @@ mod compiled {
     }
 
     #[test]
+    fn code_of_both_tiers_runs_in_one_engine() {
+        let fixture = Fixture::new();
+        let optimized = fixture.open();
+        let first = optimized.first_tier().unwrap();
+        let source = wat::parse_str(ADDER).unwrap();
+        let digest = Digest::of(&source);
+        let engine = new_engine(&RuntimeSettings::default()).unwrap();
+        let mut images = Vec::new();
+        for (cache, tier) in [(&first, Tier::First), (&optimized, Tier::Optimized)] {
+            let native = compile(&source, tier, None).unwrap();
+            images.push(native.image().to_vec());
+            adds(&engine, &cache.lock(&digest, None).unwrap().insert(&native).unwrap());
+        }
+        assert_ne!(images.first(), images.last(), "the tiers differ in nothing");
+    }
+
+    #[test]
     fn an_engine_of_another_configuration_refuses_the_code() {
         let fixture = Fixture::new();
-        let native = compile(&wat::parse_str(ADDER).unwrap(), None).unwrap();
+        let native = compile(&wat::parse_str(ADDER).unwrap(), Tier::Optimized, None).unwrap();
         let cache = fixture.open();
         let code = cache.lock(&digest("a"), None).unwrap().insert(&native).unwrap();
         load(&wasmtime::Engine::default(), &code).unwrap_err();
@@ -421,7 +493,7 @@ mod compiled {
 
     #[test]
     fn what_is_not_a_component_is_refused_with_an_explanation() {
-        let error = compile(b"\0asm not really", None).unwrap_err();
+        let error = compile(b"\0asm not really", Tier::Optimized, None).unwrap_err();
         assert!(std::error::Error::source(&error).is_some());
     }
 }

@@ -1,5 +1,6 @@
 //! Behaviour of a running server with guests of WASI 0.2 and 0.3.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,9 +9,11 @@ use http_body_util::{BodyExt, Empty, StreamBody};
 use http_trigger::{BindError, InstanceReuse};
 use hyper::body::Frame;
 use serde_json::json;
-use trigger::Ended;
+use trigger::{Ended, Replacements};
 
-use support::{Captured, GUEST_0_2, GUEST_0_3, GUEST_SPIN, TestApp, request, whole};
+use support::{
+    Captured, GUEST_0_2, GUEST_0_3, GUEST_SPIN, TestApp, other_0_2, other_0_3, request, whole,
+};
 
 mod support;
 
@@ -47,6 +50,58 @@ async fn bodies_are_streamed_in_both_directions_at_once() {
     pieces.send(large.clone()).unwrap();
     drop(pieces);
     assert_eq!(echoed.collect().await.unwrap().to_bytes(), large);
+}
+
+#[tokio::test]
+async fn a_request_in_flight_keeps_its_code_and_later_ones_get_what_took_its_place() {
+    let replacements = Arc::<Replacements>::default();
+    let mut app = TestApp::of(&GUEST_0_2);
+    app.replacements = Some(Arc::clone(&replacements));
+    let server = app.start().await;
+    assert_eq!(&server.get("/hello").await.body[..], b"hello");
+    let mut sender = server.connect().await;
+    let (pieces, body) = tokio::sync::mpsc::unbounded_channel::<Bytes>();
+    let body = futures::stream::unfold(body, |mut body| async move {
+        let piece = body.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(Frame::data(piece)), body))
+    });
+    let request = Request::post("/echo").header("host", "a.test").body(StreamBody::new(body));
+    let response = sender.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(replacements.replace("guest", &other_0_2()), Ok(1));
+    assert_eq!(&server.get("/hello").await.body[..], b"hallo");
+    pieces.send(Bytes::from_static(b"still here")).unwrap();
+    drop(pieces);
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "still here");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_while_the_code_of_reused_instances_is_replaced() {
+    let replacements = Arc::<Replacements>::default();
+    let mut app = TestApp::of(&GUEST_0_3);
+    app.replacements = Some(Arc::clone(&replacements));
+    let server = Arc::new(app.start().await);
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let server = Arc::clone(&server);
+            tokio::spawn(async move {
+                let mut before = 0;
+                loop {
+                    let status = server.get("/count").await.status.as_u16();
+                    match status {
+                        201..=399 => before += 1,
+                        401..=499 => return before,
+                        _ => panic!("{status} after {before} answers"),
+                    }
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(replacements.replace("guest", &other_0_3()), Ok(1));
+    for client in clients {
+        let before = tokio::time::timeout(Duration::from_secs(10), client).await.unwrap().unwrap();
+        assert!(before > 0, "no answer of the first code");
+    }
 }
 
 #[tokio::test]

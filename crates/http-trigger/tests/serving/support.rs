@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use app::LockedApp;
 use bytes::Bytes;
-use host::{AppHost, GuestFiles, HostSettings, Linking, Output};
+use host::{AppHost, GuestFiles, HostSettings, InstanceState, Linking, Output};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use http_trigger::{HttpApp, HttpSettings, StartError};
@@ -20,9 +20,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use trigger::{AppParts, Ended, LoadedComponent, Shutdown};
+use trigger::{AppParts, Ended, LoadedComponent, Replacements, Shutdown};
 use wasmtime::Engine;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, InstancePre};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -47,6 +47,22 @@ pub(crate) static GUEST_SPIN: LazyLock<Component> = LazyLock::new(|| {
     componentize(include_str!("guests/spin.wit"), include_str!("guests/spin.wat"))
 });
 
+/// Code that says `hallo` instead, ready to be instantiated.
+pub(crate) fn other_0_2() -> InstancePre<InstanceState> {
+    let other = include_str!("guests/wasi-0.2.wat").replacen("\"hello\")", "\"hallo\")", 1);
+    linked(&componentize(include_str!("guests/wasi-0.2.wit"), &other))
+}
+
+/// Code that counts from 400 instead, ready to be instantiated.
+pub(crate) fn other_0_3() -> InstancePre<InstanceState> {
+    let other = include_str!("guests/wasi-0.3.wat").replacen("i32.const 200", "i32.const 400", 1);
+    linked(&componentize(include_str!("guests/wasi-0.3.wit"), &other))
+}
+
+fn linked(component: &Component) -> InstancePre<InstanceState> {
+    Linking::standard().pre_instantiate(&ENGINE, "guest", component).unwrap()
+}
+
 fn componentize(wit: &str, wat: &str) -> Component {
     let mut resolve = Resolve::default();
     let package = resolve.push_str("guest.wit", wit).unwrap();
@@ -65,6 +81,7 @@ pub(crate) struct TestApp {
     pub(crate) components: Vec<(&'static str, &'static Component, Vec<&'static str>)>,
     pub(crate) settings: HttpSettings,
     pub(crate) max_instance_memory: Option<u64>,
+    pub(crate) replacements: Option<Arc<Replacements>>,
 }
 
 impl TestApp {
@@ -75,6 +92,7 @@ impl TestApp {
             components: vec![("guest", component, vec![])],
             settings: HttpSettings::default(),
             max_instance_memory: None,
+            replacements: None,
         }
     }
 
@@ -133,6 +151,7 @@ impl TestApp {
             host: &host,
             linking: &Linking::standard(),
             components: &components.collect(),
+            replacements: self.replacements.as_ref(),
         };
         Ok((HttpApp::new(&parts, self.settings)?, captured))
     }

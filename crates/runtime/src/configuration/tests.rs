@@ -10,6 +10,7 @@ fn spec(environment: &[(&str, &str)]) -> RunSpec {
         id: "app".to_owned(),
         app: AppSource::Manifest("/apps/shop/spin.toml".into()),
         cache_dir: "/cache".into(),
+        first_tier: false,
         environment: map(environment),
         args: Vec::new(),
         default_listen: "127.0.0.1:0".to_owned(),

@@ -4,7 +4,10 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
+
+use control::ToRuntime;
 
 use crate::compiler::Compiler;
 use crate::console::{Console, bytes};
@@ -15,10 +18,23 @@ pub(super) struct Job {
     pub(super) component: String,
     pub(super) size: u64,
     pub(super) source: File,
+    pub(super) purpose: Purpose,
 }
 
-/// The digest and, if it failed, why.
-type Outcome = (String, Option<String>);
+/// What code is compiled for.
+pub(super) enum Purpose {
+    /// The app starts on it; code of the first tier is enough where the compiler
+    /// makes some.
+    Start,
+    /// The app has started on code of the first tier.
+    Replacement {
+        /// Where optimized code will be in the cache.
+        entry: PathBuf,
+    },
+}
+
+/// What to tell the runtime, and the code for it.
+type Outcome = (ToRuntime, Option<File>);
 
 /// The compilations of one app.
 pub(super) struct Jobs<'a> {
@@ -62,15 +78,38 @@ impl<'a> Jobs<'a> {
 }
 
 async fn run(compiler: Compiler, console: &Console, job: Job) -> Outcome {
-    let Job { digest, component, size, source } = job;
+    let Job { digest, component, size, source, purpose } = job;
     let what = format!("component {component} ({})", bytes(size));
-    let step = console.step(format!("Compiling {what}"));
-    match compiler.compile(&digest, &component, source).await {
+    let first_tier = matches!(purpose, Purpose::Start) && compiler.makes_first_tier();
+    let (doing, done) = match purpose {
+        Purpose::Start if first_tier => ("Compiling", "Compiled, to be optimized later,"),
+        Purpose::Start => ("Compiling", "Compiled"),
+        Purpose::Replacement { .. } => ("Optimizing", "Optimized"),
+    };
+    let step = console.step(format!("{doing} {what}"));
+    let error = match compiler.compile(&digest, &component, source, first_tier).await {
         Ok(_) => {
-            step.done(&format!("Compiled {what}"));
-            (digest, None)
+            step.done(&format!("{done} {what}"));
+            None
         }
-        Err(reason) => (digest, Some(reason)),
+        Err(reason) => Some(reason),
+    };
+    match (purpose, error) {
+        (Purpose::Start, error) => (ToRuntime::Compiled { digest, error }, None),
+        (Purpose::Replacement { .. }, Some(error)) => {
+            (ToRuntime::Optimized { digest, error: Some(error) }, None)
+        }
+        (Purpose::Replacement { entry }, None) => {
+            match fs_err::File::open(compiler.cache().join(entry)) {
+                Ok(code) => {
+                    let code = code.into_file();
+                    (ToRuntime::Optimized { digest, error: None }, Some(code))
+                }
+                Err(error) => {
+                    (ToRuntime::Optimized { digest, error: Some(error.to_string()) }, None)
+                }
+            }
+        }
     }
 }
 
@@ -87,6 +126,7 @@ mod tests {
             component: "c".to_owned(),
             size: 0,
             source: tempfile::tempfile().unwrap(),
+            purpose: Purpose::Start,
         }
     }
 
@@ -98,10 +138,24 @@ mod tests {
             jobs.push(job("one"));
             jobs.push(job("two"));
             for expected in ["one", "two"] {
-                let (digest, error) = jobs.next().await;
+                let (ToRuntime::Compiled { digest, error }, None) = jobs.next().await else {
+                    panic!("another answer");
+                };
                 assert_eq!((digest.as_str(), error.is_some()), (expected, fails));
             }
         }
+    }
+
+    #[tokio::test]
+    async fn code_that_is_not_where_it_should_be_is_told() {
+        let console = silent();
+        let mut jobs = Jobs::new(Compiler::played_by("/bin/true"), &console);
+        let purpose = Purpose::Replacement { entry: "missing".into() };
+        jobs.push(Job { purpose, ..job("one") });
+        let (ToRuntime::Optimized { error: Some(error), .. }, None) = jobs.next().await else {
+            panic!("another answer");
+        };
+        assert!(error.contains("missing"), "{error}");
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::IsTerminal;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus, Stdio};
@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use super::banner::banner;
-use super::jobs::{Job, Jobs};
+use super::jobs::{self, Job, Jobs};
 use super::stop::StopSignals;
 use crate::compiler::Compiler;
 use crate::console::{self, Console};
@@ -42,6 +42,8 @@ pub(super) struct Supervisor<'a> {
     /// The control socket has nothing more to say.
     deaf: bool,
     jobs: Jobs<'a>,
+    /// What waits until the app listens.
+    later: Vec<Job>,
     console: &'a Console,
     /// The app serves, so there may be requests to finish.
     listening: bool,
@@ -79,6 +81,7 @@ impl<'a> Supervisor<'a> {
             channel: Channel::new(ours)?,
             deaf: false,
             jobs: Jobs::new(compiler, console),
+            later: Vec::new(),
             console,
             listening: false,
             purpose: Purpose::Serve,
@@ -121,8 +124,8 @@ impl<'a> Supervisor<'a> {
                     self.deadline = None;
                     self.signal(Signal::KILL);
                 }
-                (digest, error) = self.jobs.next() => {
-                    self.send(ToRuntime::Compiled { digest, error }).await?;
+                (message, code) = self.jobs.next() => {
+                    self.send_with(message, code.as_ref()).await?;
                 }
                 message = self.channel.receive(), if !self.deaf => match message {
                     Ok((message, descriptor)) => self.handle(message, descriptor).await?,
@@ -147,7 +150,20 @@ impl<'a> Supervisor<'a> {
                 let Some(source) = descriptor.map(File::from) else {
                     bail!("the runtime sent nothing to compile for component {component}");
                 };
-                self.jobs.push(Job { digest, component, size, source });
+                let purpose = jobs::Purpose::Start;
+                self.jobs.push(Job { digest, component, size, source, purpose });
+            }
+            FromRuntime::Optimize { digest, component, size, entry } => {
+                let Some(source) = descriptor.map(File::from) else {
+                    bail!("the runtime sent nothing to optimize for component {component}");
+                };
+                let purpose = jobs::Purpose::Replacement { entry };
+                self.later.push(Job { digest, component, size, source, purpose });
+            }
+            FromRuntime::Replaced { error: None, .. } => {}
+            FromRuntime::Replaced { error: Some(error), .. } => {
+                let text = format!("The app goes on with code of the first tier: {error}");
+                self.console.note(&text);
             }
             FromRuntime::Created { .. } if self.purpose == Purpose::Check => {
                 self.ready = true;
@@ -160,6 +176,7 @@ impl<'a> Supervisor<'a> {
                 if !self.console.is_quiet() {
                     console::print(&banner(&addresses, &routes, self.console))?;
                 }
+                self.later.drain(..).for_each(|job| self.jobs.push(job));
             }
             FromRuntime::NotSpin => self.fail(NOT_SPIN),
             FromRuntime::Failed { message } => self.fail(&message),
@@ -189,7 +206,11 @@ impl<'a> Supervisor<'a> {
     }
 
     async fn send(&self, message: ToRuntime) -> anyhow::Result<()> {
-        match self.channel.send(&message, None).await {
+        self.send_with(message, None).await
+    }
+
+    async fn send_with(&self, message: ToRuntime, code: Option<&File>) -> anyhow::Result<()> {
+        match self.channel.send(&message, code.map(AsFd::as_fd)).await {
             // The end of the process follows, and tells more.
             Ok(()) | Err(ControlError::Closed) => Ok(()),
             Err(error) => Err(error).context("cannot instruct the runtime"),
@@ -262,6 +283,7 @@ mod tests {
             id: "test".to_owned(),
             app: AppSource::Manifest("/nonexistent/spin.toml".into()),
             cache_dir: "/nonexistent".into(),
+            first_tier: false,
             environment: BTreeMap::new(),
             args: Vec::new(),
             default_listen: "127.0.0.1:0".to_owned(),

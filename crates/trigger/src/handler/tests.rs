@@ -6,7 +6,7 @@ use serde_json::json;
 use wasmtime::component::Component;
 
 use super::*;
-use crate::{AppParts, LoadedComponent};
+use crate::{AppParts, LoadedComponent, Replacements};
 
 /// `same` gives its parameter back, `trap` traps, `loop` never ends.
 const GUEST: &str = r#"(component
@@ -25,19 +25,28 @@ const GUEST: &str = r#"(component
 
 async fn linked() -> LinkedComponent {
     let engine = wasmtime::Engine::new(&engine::config().unwrap()).unwrap();
-    let component = Component::new(&engine, wat::parse_str(GUEST).unwrap()).unwrap();
+    linked_in(&engine, GUEST, None).await
+}
+
+async fn linked_in(
+    engine: &wasmtime::Engine,
+    guest: &str,
+    replacements: Option<&Arc<Replacements>>,
+) -> LinkedComponent {
+    let component = Component::new(engine, wat::parse_str(guest).unwrap()).unwrap();
     let app = json!({"spin_lock_version": 0, "metadata": {"name": "a"}, "triggers": [],
         "components": [{"id": "c", "metadata": {},
             "source": {"content_type": "application/wasm", "source": "file:///c.wasm"}}]});
     let app = LockedApp::from_json(app.to_string().as_bytes()).unwrap();
     let settings = HostSettings::from_environment(BTreeMap::new()).unwrap();
-    let host = AppHost::new(&engine, &app, settings).await.unwrap();
+    let host = AppHost::new(engine, &app, settings).await.unwrap();
     let loaded = LoadedComponent { component, files: GuestFiles::default() };
     let parts = AppParts {
         app: &app,
         host: &host,
         linking: &Linking::standard(),
         components: &BTreeMap::from([("c".to_owned(), loaded)]),
+        replacements,
     };
     parts.link("c").unwrap()
 }
@@ -58,6 +67,28 @@ async fn functions_of_components_and_of_interfaces_are_called() {
     let handler: Handler<(u32,), (u32,)> =
         Handler::of("test", &linked().await, inside, MessageSettings::default()).unwrap();
     assert_eq!(handler.call(None, (8,)).await.unwrap(), (8,));
+}
+
+#[tokio::test]
+async fn calls_go_to_the_code_that_took_the_place_of_the_first() {
+    let engine = wasmtime::Engine::new(&engine::config().unwrap()).unwrap();
+    let replacements = Arc::<Replacements>::default();
+    let linked = linked_in(&engine, GUEST, Some(&replacements)).await;
+    let settings = MessageSettings::default();
+    let handler: Handler<(u32,), (u32,)> =
+        Handler::of("test", &linked, export("same"), settings).unwrap();
+    assert_eq!(handler.call(None, (7,)).await.unwrap(), (7,));
+    // Other code, so that it can be told which of the two is called.
+    let other = GUEST.replace("local.get 0)", "(i32.add (local.get 0) (i32.const 1)))");
+    let other = linked_in(&engine, &other, None).await;
+    assert_eq!(replacements.replace("c", &other.pre), Ok(1));
+    assert_eq!(replacements.replace("another", &other.pre), Ok(0));
+    assert_eq!(handler.call(None, (7,)).await.unwrap(), (8,));
+
+    let without = linked_in(&engine, &GUEST.replace("\"same\"", "\"other\""), None).await;
+    let error = replacements.replace("c", &without.pre).unwrap_err();
+    assert_eq!(error, "component \"c\" does not export same");
+    assert_eq!(handler.call(None, (7,)).await.unwrap(), (8,));
 }
 
 #[tokio::test]

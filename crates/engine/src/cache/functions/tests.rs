@@ -3,7 +3,7 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt};
 use app::Digest;
 
 use super::*;
-use crate::{DEFAULT_MAX_BYTES, NativeCode, compile};
+use crate::{DEFAULT_MAX_BYTES, NativeCode, Tier, compile};
 
 struct Fixture {
     folder: tempfile::TempDir,
@@ -28,7 +28,7 @@ impl Fixture {
         let cache = self.cache();
         let lock = cache.lock(&Digest::of(source), None).unwrap();
         let functions = lock.functions();
-        let code = compile(source, Some(&functions)).unwrap();
+        let code = compile(source, Tier::Optimized, Some(&functions)).unwrap();
         (code, functions.keep().unwrap())
     }
 
@@ -69,7 +69,7 @@ fn a_component_is_put_together_from_functions_of_another_and_its_code_is_the_sam
     let (code, second) = fixture.compile(&source);
     assert!(second.found >= 2, "{second:?}");
     assert!((1..first.added).contains(&second.added), "{second:?} after {first:?}");
-    assert_eq!(code.image(), compile(&source, None).unwrap().image());
+    assert_eq!(code.image(), compile(&source, Tier::Optimized, None).unwrap().image());
     let (_, third) = fixture.compile(&source);
     assert_eq!(third.added, 0, "{third:?}");
 }
@@ -82,7 +82,7 @@ fn nothing_but_complete_files_of_functions_is_left_behind() {
     let cache = fixture.cache();
     let lock = cache.lock(&Digest::of("given up"), None).unwrap();
     let functions = lock.functions();
-    compile(&component(&[2]), Some(&functions)).unwrap();
+    compile(&component(&[2]), Tier::Optimized, Some(&functions)).unwrap();
     drop((functions, lock));
     assert_eq!((fixture.segments().len(), fixture.files()), (1, 1));
 }
@@ -90,7 +90,7 @@ fn nothing_but_complete_files_of_functions_is_left_behind() {
 #[test]
 fn every_kind_of_damage_costs_functions_and_changes_no_code() {
     let source = component(&[1, 2, 3]);
-    let expected = compile(&source, None).unwrap();
+    let expected = compile(&source, Tier::Optimized, None).unwrap();
     let size = {
         let fixture = Fixture::new();
         fixture.compile(&source);

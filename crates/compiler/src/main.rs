@@ -13,6 +13,7 @@
 
 mod arguments;
 mod restraint;
+mod threads;
 
 use std::borrow::Cow;
 use std::io::{self, Read as _, Write as _};
@@ -129,6 +130,7 @@ fn make(
     restraint::restrain()?;
     let source = read_source()?;
     let component = component(&source, digest)?;
+    threads::start()?;
     let (native, functions_reused) = compile(&component, &lock, tier)?;
     let made = Made { source_bytes: source.len() as u64, functions_reused };
     Ok((lock.insert(&native)?, Some(made)))

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::FileExt as _;
+use std::thread;
 
 use app::Digest;
 use sha2::{Digest as _, Sha256};
@@ -62,8 +63,14 @@ impl NativeCode {
         fingerprint: &Fingerprint,
         out: &mut impl Write,
     ) -> io::Result<()> {
-        out.write_all(&self.image)?;
-        out.write_all(&trailer(self.len(), &Sha256::digest(&self.image), source, fingerprint))
+        // Somebody waits: the digest is made while the image is written.
+        let digest = thread::scope(|scope| {
+            let digest =
+                thread::Builder::new().spawn_scoped(scope, || Sha256::digest(&self.image))?;
+            out.write_all(&self.image)?;
+            digest.join().map_err(|_| io::Error::other("the digest of the code is not made"))
+        })?;
+        out.write_all(&trailer(self.len(), &digest, source, fingerprint))
     }
 }
 
@@ -224,8 +231,8 @@ pub fn load(engine: &Engine, code: &CompiledCode) -> Result<Component, LoadError
     //   which wants this user as the owner, too, on a folder that only this user can
     //   write to; `Cache::receive` calls the second on what the supervisor, a process
     //   of that user, has opened in such a folder. These three, the only ones who hand
-    //   it out, do so only if the image has been compared with its digest since this
-    //   machine started and since the file was last touched.
+    //   it out, do so only if the image has been written by this process or compared
+    //   with its digest since this machine started and since the file was last touched.
     //   Files of that form in such a folder are written by `NativeCode::write`
     //   alone, and a `NativeCode` holds wasmtime's own output: compiled, or put
     //   together from functions that a compiler of the same fingerprint kept

@@ -10,13 +10,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// How long a connection waits for a lock that another one holds.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BETWEEN_TRIES: Duration = Duration::from_millis(2);
 
 /// Where a database is kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,13 +144,31 @@ fn open_file(path: &Path) -> Result<Opened, OpenError> {
     let connection =
         Connection::open_with_flags(path, flags).and_then(prepared).map_err(open_error(path))?;
     if !connection.is_readonly("main").map_err(open_error(path))? && !is_on_network(path) {
-        // The answer is the mode that holds now; SQLite keeps the old one where
-        // the file system cannot do better.
-        let _mode: String = connection
-            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-            .map_err(open_error(path))?;
+        use_wal(&connection).map_err(open_error(path))?;
     }
     Ok(Opened { connection, in_file: true })
+}
+
+/// Changes to WAL. SQLite itself does not wait for that: of several that open a new
+/// file at once, all but one are told that it is busy.
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        // The answer is the mode that holds now; SQLite keeps the old one where
+        // the file system cannot do better.
+        let changed = connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
+        match changed {
+            Ok(_mode) => return Ok(()),
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < until =>
+            {
+                std::thread::sleep(BETWEEN_TRIES);
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// What holds for every connection.
@@ -200,6 +219,23 @@ mod tests {
 
     fn mode(connection: &Connection) -> String {
         connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn many_may_open_a_new_file_at_once() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let database = Database::new(Location::File(folder.path().join("x.db")));
+            let start = std::sync::Barrier::new(8);
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        start.wait();
+                        database.open().unwrap();
+                    });
+                }
+            });
+        }
     }
 
     #[test]

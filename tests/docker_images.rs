@@ -1,15 +1,13 @@
 //! Images as docker builds them: with an app in their root filesystem, and without.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 use integration_tests::artifact;
 use integration_tests::containerd::{Containerd, Version};
 use integration_tests::http;
+use integration_tests::http_server::serve_file;
 use integration_tests::leak_check::Traces;
 use integration_tests::linux_image::push_folder;
 use integration_tests::process::free_address;
@@ -110,28 +108,12 @@ fn what_is_no_app_is_told_with_what_to_do() -> Result<()> {
     Ok(())
 }
 
-/// Gives everybody the same file.
-fn serve(file: Vec<u8>) -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let mut client = client?;
-            let _length = client.read(&mut [0; 4096])?;
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", file.len());
-            client.write_all(&[head.as_bytes(), &file].concat())?;
-        }
-        std::io::Result::Ok(())
-    });
-    Ok(address)
-}
-
 #[test]
 fn wasm_by_url_is_downloaded_when_the_app_starts() -> Result<()> {
     let wasm = guest("behaviours")?.join("target/wasm32-wasip1/release/behaviours.wasm");
     let wasm = fs::read(wasm)?;
     let digest = artifact::digest(&wasm);
-    let server = serve(wasm)?;
+    let server = serve_file(wasm)?;
     let source = |digest: &str| {
         let source = format!("{{ url = \"http://{server}/b.wasm\", digest = \"{digest}\" }}");
         VERSION_2.replace("\"wasm/behaviours.wasm\"", &source)

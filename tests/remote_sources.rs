@@ -1,35 +1,17 @@
 //! Wasm that a `spin.toml` names elsewhere: packages of a registry, and URLs.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use anyhow::{Result, ensure};
 use fs_err as fs;
 use integration_tests::artifact;
 use integration_tests::containerd::{Containerd, Version};
 use integration_tests::http;
+use integration_tests::http_server::serve_file;
 use integration_tests::linux_image::push_folder;
 use integration_tests::registry::Registry;
 use integration_tests::spinlet::Spinlet;
 use integration_tests::workspace::guest;
-
-/// What says of a registry where its packages are, or has one file for everybody.
-fn serve(file: Vec<u8>) -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let mut client = client?;
-            let _length = client.read(&mut [0; 4096])?;
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", file.len());
-            client.write_all(&[head.as_bytes(), &file].concat())?;
-        }
-        std::io::Result::Ok(())
-    });
-    Ok(address)
-}
 
 fn wasm(name: &str) -> Result<Vec<u8>> {
     let file = guest(name)?.join(format!("target/wasm32-wasip1/release/{name}.wasm"));
@@ -79,13 +61,13 @@ fn packages_and_urls_are_fetched_by_every_command() -> Result<()> {
     let (spinlet, registry) = (Spinlet::new()?, packages()?);
     let at = registry.address();
     let known =
-        serve(format!(r#"{{"oci":{{"registry":"{at}","namespacePrefix":"team/"}}}}"#).into())?;
+        serve_file(format!(r#"{{"oci":{{"registry":"{at}","namespacePrefix":"team/"}}}}"#).into())?;
     let package = |name: &str, version: &str| {
         format!(r#"{{ registry = "{known}", package = "acme:{name}", version = "{version}" }}"#)
     };
     let url = |name: &str| -> Result<String> {
         let (content, digest) = (wasm(name)?, artifact::digest(&wasm(name)?));
-        Ok(format!(r#"{{ url = "http://{}/a.wasm", digest = "{digest}" }}"#, serve(content)?))
+        Ok(format!(r#"{{ url = "http://{}/a.wasm", digest = "{digest}" }}"#, serve_file(content)?))
     };
     let newest = package("greeter", "^1");
     let apps = [
